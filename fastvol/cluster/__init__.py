@@ -1,0 +1,1 @@
+"""Talking to the master and to peers."""

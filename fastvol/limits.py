@@ -1,0 +1,63 @@
+"""Every limit and default of the server, by name and with its unit.
+
+A number that bounds memory, time or size anywhere in fastvol is defined here, so that an operator
+can find it and a test can hit it.
+"""
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+GIB: Final = 1024 * MIB
+
+# --- HTTP ---------------------------------------------------------------------------------------
+HTTP_HEAD_BYTES_MAX: Final = 1 * MIB + 4 * KIB
+"""Largest request head (upstream: Go's 1 MiB default plus its slop)."""
+HTTP_HEAD_SECONDS_MAX: Final = 30
+"""A request head must be complete this long after its first byte (idle timeout caps it)."""
+HTTP_IDLE_SECONDS_DEFAULT: Final = 30
+HTTP_DRAIN_BYTES_MAX: Final = 256 * KIB
+"""A rejected request's body is read and dropped up to this size; beyond it we close."""
+HTTP_FORM_BYTES_MAX: Final = 10 * MIB
+"""Largest urlencoded form body (upstream: Go's ParseForm)."""
+HTTP_LISTEN_BACKLOG: Final = 1024
+HTTP_INLINE_WRITE_BYTES_MAX: Final = 256 * KIB
+"""Uploads up to this size are appended on the event loop; larger ones go to a thread."""
+
+# --- needles and volumes ------------------------------------------------------------------------
+FILE_SIZE_MIB_DEFAULT: Final = 256
+PAGED_READ_BYTES: Final = 1 * MIB
+"""Above this record body size upstream reads only the metadata first (PagedReadLimit)."""
+PAIRS_BYTES_MAX: Final = 65535
+NAME_BYTES_MAX: Final = 255
+MIME_BYTES_MAX: Final = 255
+
+# --- store --------------------------------------------------------------------------------------
+VOLUME_COUNT_DEFAULT: Final = 8
+DISK_CHECK_SECONDS: Final = 60
+LOAD_THREADS_MIN: Final = 10
+
+# --- gRPC ---------------------------------------------------------------------------------------
+GRPC_MESSAGE_BYTES_MAX: Final = 1 * GIB
+GRPC_STREAMS_MAX: Final = 1000
+GRPC_METADATA_BYTES_MAX: Final = 8 * MIB
+GRPC_STREAM_WINDOW_BYTES: Final = 16 * MIB
+GRPC_KEEPALIVE_MS: Final = 60_000
+GRPC_KEEPALIVE_TIMEOUT_MS: Final = 20_000
+GRPC_PING_INTERVAL_MS_MIN: Final = 20_000
+GRPC_PORT_OFFSET: Final = 10_000
+"""The gRPC port is the HTTP port plus this unless given."""
+
+# --- heartbeat ----------------------------------------------------------------------------------
+HEARTBEAT_SECONDS: Final = 5
+HEARTBEAT_EC_PULSES: Final = 17
+HEARTBEAT_LEADER_SECONDS: Final = 3
+"""Wait before following a redirect to another leader."""
+MASTER_RETRY_SECONDS: Final = 1.79
+"""Pause between rounds over the masters while none answers at start."""
+DUPLICATE_DIRECTORY_RETRIES: Final = 3
+
+# --- shutdown -----------------------------------------------------------------------------------
+PRE_STOP_SECONDS_DEFAULT: Final = 10
+HTTP_STOP_SECONDS: Final = 30
+GRPC_STOP_SECONDS: Final = 60

@@ -1,0 +1,1 @@
+"""Object-store client for tiered volumes."""

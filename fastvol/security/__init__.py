@@ -1,0 +1,1 @@
+"""White list, JWT and TLS."""

@@ -1,0 +1,1 @@
+"""Disk locations and the volume table."""

@@ -1,0 +1,1 @@
+"""One volume: open, check, read, write, delete."""
