@@ -1,0 +1,65 @@
+/* The compact map: needle id -> (offset, size), sorted, in about 11 bytes an entry.
+ *
+ * Offsets are in units of 8 bytes, as on disk.  A deleted entry stays, with its offset and its size
+ * negated (-1 for an empty file), so that `readDeleted` works until the map is rebuilt.
+ *
+ * Threads: any number of readers, one writer at a time (the volume's write lock sees to that); no
+ * function holds the map's own lock during I/O. */
+#ifndef FASTVOL_COMPACT_MAP_H
+#define FASTVOL_COMPACT_MAP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* cffi:begin */
+typedef struct fv_map fv_map;
+
+typedef struct {
+    uint64_t id;
+    uint64_t offset; /* units of 8 bytes */
+    int32_t size;    /* body size; negative = deleted */
+} fv_entry;
+
+/* The needle map's counters; all byte counts sum body sizes, none ever decreases. */
+typedef struct {
+    uint64_t file_count;
+    uint64_t deletion_count;
+    uint64_t file_bytes;
+    uint64_t deletion_bytes;
+    uint64_t max_key;
+    uint64_t max_end; /* largest record end in bytes that a live row names, at load */
+    uint64_t rows;    /* whole rows read at load */
+} fv_counters;
+
+fv_map *fv_map_new(void);
+void fv_map_free(fv_map *map);
+/* 1 and *out filled when the key has an entry (deleted ones too), else 0. */
+int fv_map_get(fv_map *map, uint64_t id, fv_entry *out);
+/* Sets the entry; returns 1 with the previous one in *old, 0 when there was none, -1 out of memory. */
+int fv_map_set(fv_map *map, uint64_t id, uint64_t offset, int32_t size, fv_entry *old);
+/* Negates a live entry; returns 1 with the entry before in *old, 0 when absent or already deleted. */
+int fv_map_delete(fv_map *map, uint64_t id, fv_entry *old);
+/* Takes the key out altogether (rollback of a first write); returns 1 when it was there. */
+int fv_map_remove(fv_map *map, uint64_t id);
+/* Copies up to `capacity` entries with id >= first, ascending; returns how many. */
+size_t fv_map_scan(fv_map *map, uint64_t first, fv_entry *out, size_t capacity);
+uint64_t fv_map_count(fv_map *map);
+/* Bytes of memory held, all overheads that we can see included. */
+uint64_t fv_map_memory(fv_map *map);
+
+/* Replays the index log of `fd` into an empty map with the counters of the in-memory loader
+ * (weed/storage/needle_map_memory.go: doLoading).  A trailing partial row is ignored.
+ * `offset_width` is 4 or 5; `version` (1..3) gives the record length behind max_end.
+ * Returns 0 or a negative errno. */
+int fv_map_load(fv_map *map, int fd, int offset_width, int version, fv_counters *counters);
+
+/* Runtime counter rules (weed/storage/needle_map_metric.go): old_size is 0 when there was none. */
+void fv_counters_put(fv_counters *counters, uint64_t id, int32_t old_size, int32_t new_size);
+void fv_counters_delete(fv_counters *counters, int32_t old_size);
+
+/* One index row: key, offset in units, size; big endian, 12 + offset_width bytes. */
+size_t fv_row_encode(uint8_t *out, int offset_width, uint64_t id, uint64_t offset, int32_t size);
+void fv_row_decode(const uint8_t *row, int offset_width, fv_entry *out);
+/* cffi:end */
+
+#endif
