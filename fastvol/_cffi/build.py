@@ -19,6 +19,7 @@ HEADERS = [
     "compact_map.h",
     "needle.h",
     "volume.h",
+    "scan.h",
     "content_type.h",
     "serve.h",
 ]

@@ -1,0 +1,514 @@
+#include "reply.h"
+
+#include "crc32c.h"
+
+#include <assert.h>
+#include <limits.h>
+#include <string.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <time.h>
+
+/* Upstream reads bodies up to this size whole, and so checks them even for a range or a HEAD
+ * (weed/storage/volume_read.go: PagedReadLimit). */
+#define PAGED_READ (1 << 20)
+#define SNIFF 512
+
+typedef struct {
+    fv_server *server;
+    const fv_request *request;
+    const fv_warm *warm;
+    fv_volume *volume;
+    fv_needle needle;
+    uint64_t record_offset;
+    uint64_t data_offset; /* in the file */
+    uint64_t start;       /* of the body within the payload */
+    uint64_t length;
+    int partial;
+    const char *mime; /* NULL: to be sniffed */
+    size_t mime_length;
+    fv_cold *cold;
+} work;
+
+static _Thread_local uint8_t *record_buffer;
+static _Thread_local size_t record_capacity;
+static _Thread_local uint8_t suffix_buffer[FV_NEEDLE_META_MAX];
+
+static uint32_t load32(const uint8_t *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+static uint64_t load64(const uint8_t *p)
+{
+    return (uint64_t)load32(p) << 32 | load32(p + 4);
+}
+
+/* ---- request ids and dates ------------------------------------------------------------------- */
+
+static uint32_t random32(void)
+{
+    static _Thread_local uint64_t state;
+    if (state == 0) {
+        if (getrandom(&state, sizeof state, 0) != sizeof state || state == 0)
+            state = (uint64_t)time(NULL) * 0x9E3779B97F4A7C15ull + (uintptr_t)&state;
+    }
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return (uint32_t)(state * 0x2545F4914F6CDD1Dull >> 32);
+}
+
+static void put_hex(char *out, uint64_t value, int digits)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    for (int i = digits - 1; i >= 0; i--) {
+        out[i] = hex[value & 15];
+        value >>= 4;
+    }
+}
+
+void fv_request_id(char *out)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    put_hex(out, (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec, 16);
+    put_hex(out + 16, random32(), 8);
+}
+
+size_t fv_http_date_text(int64_t second, char *out)
+{
+    return fv_http_date(second, out) ? 29 : 0;
+}
+
+static const char *current_date(void)
+{
+    static _Thread_local time_t cached_second;
+    static _Thread_local char cached[29];
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (now.tv_sec != cached_second) {
+        fv_http_date(now.tv_sec, cached);
+        cached_second = now.tv_sec;
+    }
+    return cached;
+}
+
+/* ---- writing the head ------------------------------------------------------------------------ */
+
+static void put_bytes(fv_output *out, const void *bytes, size_t length)
+{
+    assert(out->length + length <= out->capacity);
+    memcpy(out->data + out->length, bytes, length);
+    out->length += length;
+}
+
+#define PUT(out, literal) put_bytes(out, literal, sizeof(literal) - 1)
+
+static void put_decimal(fv_output *out, uint64_t value)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+    do {
+        digits[--at] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value != 0);
+    put_bytes(out, digits + at, sizeof digits - at);
+}
+
+static void put_etag(fv_output *out, uint32_t checksum)
+{
+    static const char hex[] = "0123456789abcdef";
+    char text[8];
+    for (int i = 7; i >= 0; i--) {
+        text[i] = hex[checksum & 15];
+        checksum >>= 4;
+    }
+    put_bytes(out, text, sizeof text);
+}
+
+static int put_last_modified(fv_output *out, const fv_needle *needle)
+{
+    char date[29];
+    if ((needle->flags & FV_NEEDLE_HAS_LAST_MODIFIED) == 0 || needle->last_modified == 0)
+        return 1;
+    if (!fv_http_date((int64_t)needle->last_modified, date))
+        return 0;
+    PUT(out, "Last-Modified: ");
+    put_bytes(out, date, sizeof date);
+    PUT(out, "\r\n");
+    return 1;
+}
+
+static void put_server_and_id(fv_output *out, const fv_server *server)
+{
+    char id[24];
+    fv_request_id(id);
+    PUT(out, "Server: ");
+    put_bytes(out, server->server_header, server->server_header_length);
+    PUT(out, "\r\nX-Amz-Request-Id: ");
+    put_bytes(out, id, sizeof id);
+    PUT(out, "\r\nDate: ");
+    put_bytes(out, current_date(), 29);
+    PUT(out, "\r\n");
+}
+
+static int is_compressed(const fv_needle *needle)
+{
+    return (needle->flags & FV_NEEDLE_COMPRESSED) != 0;
+}
+
+static int write_not_modified(work *w, fv_output *out, fv_reply *reply)
+{
+    PUT(out, "HTTP/1.1 304 Not Modified\r\n");
+    if (!put_last_modified(out, &w->needle))
+        return FV_REPLY_NOT_MINE;
+    put_server_and_id(out, w->server);
+    PUT(out, "\r\n");
+    reply->count = w->request->is_head ? FV_COUNT_HEAD_304 : FV_COUNT_GET_304;
+    return FV_REPLY_DONE;
+}
+
+static int write_head(work *w, const uint8_t *sniffable, size_t sniffable_length, fv_output *out)
+{
+    const fv_needle *needle = &w->needle;
+    char disposition[17 + 2 * 255 + 4];
+    size_t disposition_length = 0;
+    if (needle->name_size > 0) {
+        disposition_length = fv_format_disposition(needle->name, needle->name_size, disposition,
+                                                   sizeof disposition);
+        if (disposition_length == 0)
+            return FV_REPLY_NOT_MINE;
+    }
+    if (w->partial)
+        PUT(out, "HTTP/1.1 206 Partial Content\r\nAccept-Ranges: bytes\r\n");
+    else
+        PUT(out, "HTTP/1.1 200 OK\r\nAccept-Ranges: bytes\r\n");
+    if (disposition_length > 0) {
+        PUT(out, "Content-Disposition: ");
+        put_bytes(out, disposition, disposition_length);
+        PUT(out, "\r\n");
+    }
+    if (is_compressed(needle))
+        PUT(out, "Content-Encoding: gzip\r\n");
+    PUT(out, "Content-Length: ");
+    put_decimal(out, w->length);
+    if (w->partial) {
+        PUT(out, "\r\nContent-Range: bytes ");
+        put_decimal(out, w->start);
+        PUT(out, "-");
+        put_decimal(out, w->start + w->length - 1);
+        PUT(out, "/");
+        put_decimal(out, needle->data_size);
+    }
+    if (w->mime != NULL) {
+        PUT(out, "\r\nContent-Type: ");
+        put_bytes(out, w->mime, w->mime_length);
+    }
+    PUT(out, "\r\nEtag: \"");
+    put_etag(out, needle->checksum);
+    PUT(out, "\"\r\n");
+    if (!put_last_modified(out, needle))
+        return FV_REPLY_NOT_MINE;
+    put_server_and_id(out, w->server);
+    if (w->mime == NULL && !w->request->is_head && !is_compressed(needle)) {
+        const char *type = fv_sniff_content_type(sniffable, sniffable_length);
+        PUT(out, "Content-Type: ");
+        put_bytes(out, type, strlen(type));
+        PUT(out, "\r\n");
+    }
+    PUT(out, "\r\n");
+    return FV_REPLY_DONE;
+}
+
+/* ---- deciding -------------------------------------------------------------------------------- */
+
+static int ask_for(work *w, uint64_t offset, uint64_t length, int verify)
+{
+    w->cold->volume = fv_volume_ref(w->volume);
+    w->cold->record_offset = w->record_offset;
+    w->cold->offset = offset;
+    w->cold->length = length;
+    w->cold->verify = verify;
+    w->cold->stored = w->needle.checksum;
+    return FV_REPLY_COLD;
+}
+
+static int is_warm(const work *w)
+{
+    return w->warm->offset == w->record_offset && w->warm->volume == w->volume;
+}
+
+/* Needles whose answer needs more than bytes and a head. */
+static int is_plain(const work *w)
+{
+    unsigned odd = FV_NEEDLE_HAS_TTL | FV_NEEDLE_HAS_PAIRS | FV_NEEDLE_CHUNK_MANIFEST;
+    if ((w->needle.flags & odd) != 0 || w->needle.cookie != w->request->cookie)
+        return 0;
+    return !is_compressed(&w->needle) || w->request->accepts_gzip;
+}
+
+static int is_header_text(const uint8_t *text, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        if (text[i] < 0x20 || text[i] >= 0x7F)
+            return 0;
+    return 1;
+}
+
+/* Content type by the stored mime, else by the stored name's extension, else none. */
+static int choose_mime(work *w)
+{
+    static const char generic[] = "application/octet-stream";
+    const fv_needle *needle = &w->needle;
+    w->mime = NULL;
+    if (needle->mime_size > 0 &&
+        !(needle->mime_size >= sizeof generic - 1 &&
+          memcmp(needle->mime, generic, sizeof generic - 1) == 0)) {
+        if (!is_header_text(needle->mime, needle->mime_size))
+            return 0;
+        w->mime = (const char *)needle->mime;
+        w->mime_length = needle->mime_size;
+        return 1;
+    }
+    const uint8_t *dot = memrchr(needle->name, '.', needle->name_size);
+    if (needle->name_size > 0 && dot != NULL) {
+        size_t length = needle->name_size - (size_t)(dot - needle->name);
+        w->mime = fv_mime_table_find(w->server->mime, dot, length);
+        if (w->mime != NULL)
+            w->mime_length = strlen(w->mime);
+    }
+    return 1;
+}
+
+static int is_not_modified(const work *w)
+{
+    const fv_request *request = w->request;
+    if (request->if_modified_since >= 0 &&
+        (w->needle.flags & FV_NEEDLE_HAS_LAST_MODIFIED) != 0 && w->needle.last_modified != 0 &&
+        (uint64_t)request->if_modified_since >= w->needle.last_modified)
+        return 1;
+    if (request->if_none_match_length != 10)
+        return 0;
+    char tag[10];
+    fv_output text = {(uint8_t *)tag, 0, sizeof tag};
+    PUT(&text, "\"");
+    put_etag(&text, w->needle.checksum);
+    PUT(&text, "\"");
+    return memcmp(tag, request->if_none_match, sizeof tag) == 0;
+}
+
+/* 0 when the range is one that the complete parser should answer. */
+static int apply_range(work *w)
+{
+    const fv_request *request = w->request;
+    w->start = 0;
+    w->length = w->needle.data_size;
+    w->partial = 0;
+    if (!request->has_range || request->is_head)
+        return 1;
+    if (request->range_first >= w->needle.data_size)
+        return 0;
+    uint64_t last = request->range_last;
+    if (last >= w->needle.data_size)
+        last = w->needle.data_size - 1;
+    w->start = request->range_first;
+    w->length = last - w->start + 1;
+    w->partial = 1;
+    return 1;
+}
+
+static int starts_like_gzip(const uint8_t *data, size_t length)
+{
+    return length >= 2 && data[0] == 0x1F && data[1] == 0x8B;
+}
+
+/* ---- small needles: one read of the whole record, answered from memory ------------------------ */
+
+static int reply_small(work *w, int32_t size, fv_output *out, fv_reply *reply)
+{
+    fv_fault fault;
+    int sys_errno = 0;
+    uint64_t record = fv_needle_actual_size(size, fv_volume_version(w->volume));
+    if (record > record_capacity) {
+        uint8_t *grown = realloc(record_buffer, record);
+        if (grown == NULL)
+            return FV_REPLY_NOT_MINE;
+        record_buffer = grown;
+        record_capacity = record;
+    }
+    int result = fv_volume_pread(w->volume, record_buffer, record, w->record_offset, !is_warm(w),
+                                 &sys_errno);
+    if (result == FV_COLD)
+        return ask_for(w, w->record_offset, record, 0);
+    if (result != FV_OK || fv_needle_parse(record_buffer, record, size, fv_volume_version(w->volume),
+                                           1, &w->needle, &fault) != FV_NEEDLE_OK)
+        return FV_REPLY_NOT_MINE;
+    if (!is_plain(w))
+        return FV_REPLY_NOT_MINE;
+    if (is_compressed(&w->needle) && !starts_like_gzip(w->needle.data, w->needle.data_size))
+        return FV_REPLY_NOT_MINE;
+    if (is_not_modified(w))
+        return write_not_modified(w, out, reply);
+    if (!choose_mime(w) || !apply_range(w))
+        return FV_REPLY_NOT_MINE;
+    const uint8_t *body = w->needle.data + w->start;
+    result = write_head(w, body, w->length, out);
+    if (result == FV_REPLY_DONE && !w->request->is_head)
+        put_bytes(out, body, w->length);
+    return result;
+}
+
+/* ---- large needles: metadata by two reads, the payload checked in place and sent by sendfile --- */
+
+static int read_meta(work *w, int32_t size)
+{
+    uint8_t prefix[FV_NEEDLE_PREFIX];
+    fv_fault fault;
+    int sys_errno = 0;
+    int nowait = !is_warm(w);
+    uint64_t record = fv_needle_actual_size(size, fv_volume_version(w->volume));
+    int result = fv_volume_pread(w->volume, prefix, sizeof prefix, w->record_offset, nowait,
+                                 &sys_errno);
+    if (result == FV_COLD)
+        return ask_for(w, w->record_offset, record, 0);
+    if (result != FV_OK || (int32_t)load32(prefix + 12) != size)
+        return FV_REPLY_NOT_MINE;
+    w->needle.cookie = load32(prefix);
+    w->needle.id = load64(prefix + 4);
+    w->needle.size = size;
+    w->needle.data_size = load32(prefix + 16);
+    uint64_t before = FV_NEEDLE_PREFIX + (uint64_t)w->needle.data_size;
+    if (before > record || record - before > sizeof suffix_buffer)
+        return FV_REPLY_NOT_MINE;
+    result = fv_volume_pread(w->volume, suffix_buffer, record - before, w->record_offset + before,
+                             nowait, &sys_errno);
+    if (result == FV_COLD)
+        return ask_for(w, w->record_offset, record, 0);
+    if (result != FV_OK ||
+        fv_needle_parse_suffix(suffix_buffer, record - before, size, w->needle.data_size,
+                               fv_volume_version(w->volume), &w->needle, &fault) != FV_NEEDLE_OK)
+        return FV_REPLY_NOT_MINE;
+    w->data_offset = w->record_offset + FV_NEEDLE_PREFIX;
+    return FV_REPLY_DONE;
+}
+
+/* The payload's checksum before the first byte leaves. */
+static int verify_payload(work *w)
+{
+    fv_server *server = w->server;
+    if (is_warm(w) && w->warm->verified)
+        return FV_REPLY_DONE;
+    if (server->options.verify_once && fv_volume_was_verified(w->volume, w->record_offset))
+        return FV_REPLY_DONE;
+    if (w->needle.data_size > server->options.inline_verify_max)
+        return ask_for(w, w->data_offset, w->needle.data_size, 1);
+    fv_fault fault;
+    int result = fv_volume_verify(w->volume, w->data_offset, w->needle.data_size,
+                                  w->needle.checksum, 1, &fault);
+    if (result == FV_COLD)
+        return ask_for(w, w->data_offset, w->needle.data_size, 1);
+    if (result != FV_OK || fault.computed != w->needle.checksum)
+        return FV_REPLY_NOT_MINE; /* damaged, or stored in the legacy form: not for this path */
+    if (server->options.verify_once)
+        fv_volume_note_verified(w->volume, w->record_offset);
+    return FV_REPLY_DONE;
+}
+
+static int must_verify(const work *w, int32_t size)
+{
+    if (size <= PAGED_READ || is_compressed(&w->needle))
+        return 1;
+    return !w->request->is_head && w->length == w->needle.data_size;
+}
+
+static int reply_large(work *w, int32_t size, fv_output *out, fv_reply *reply)
+{
+    uint8_t first[SNIFF];
+    size_t first_length = 0;
+    int sys_errno = 0;
+    int result = read_meta(w, size);
+    if (result != FV_REPLY_DONE)
+        return result;
+    if (!is_plain(w))
+        return FV_REPLY_NOT_MINE;
+    /* Upstream has only the metadata of such a needle when it looks at the conditions. */
+    if (size > PAGED_READ && !is_compressed(&w->needle) && is_not_modified(w))
+        return write_not_modified(w, out, reply);
+    if (!choose_mime(w) || !apply_range(w))
+        return FV_REPLY_NOT_MINE;
+    if (must_verify(w, size)) {
+        result = verify_payload(w);
+        if (result != FV_REPLY_DONE)
+            return result;
+    } else if (!is_warm(w) && !w->request->is_head &&
+               !fv_volume_resident(w->volume, w->data_offset + w->start, w->length)) {
+        return ask_for(w, w->data_offset + w->start, w->length, 0);
+    }
+    if (is_not_modified(w))
+        return write_not_modified(w, out, reply);
+    if (!w->request->is_head || is_compressed(&w->needle)) {
+        first_length = w->length < SNIFF ? w->length : SNIFF;
+        uint64_t from = is_compressed(&w->needle) ? 0 : w->start;
+        if (is_compressed(&w->needle) && w->needle.data_size < first_length)
+            first_length = w->needle.data_size;
+        result = fv_volume_pread(w->volume, first, first_length, w->data_offset + from, !is_warm(w),
+                                 &sys_errno);
+        if (result == FV_COLD)
+            return ask_for(w, w->data_offset + w->start, w->length, 0);
+        if (result != FV_OK)
+            return FV_REPLY_NOT_MINE;
+    }
+    if (is_compressed(&w->needle) && !starts_like_gzip(first, first_length))
+        return FV_REPLY_NOT_MINE;
+    result = write_head(w, first, first_length, out);
+    if (result == FV_REPLY_DONE && !w->request->is_head && w->length > 0) {
+        reply->volume = fv_volume_ref(w->volume);
+        reply->file_offset = w->data_offset + w->start;
+        reply->file_length = w->length;
+    }
+    return result;
+}
+
+static int build(work *w, fv_output *out, fv_reply *reply)
+{
+    fv_entry entry;
+    if ((fv_volume_flags(w->volume) & FV_VOLUME_NO_FAST_READ) != 0 ||
+        fv_volume_version(w->volume) == 1)
+        return FV_REPLY_NOT_MINE;
+    if (!fv_map_get(fv_volume_map(w->volume), w->request->needle_id, &entry) ||
+        entry.offset == 0 || entry.size <= 0)
+        return FV_REPLY_NOT_MINE;
+    w->record_offset = entry.offset * 8;
+    size_t before = out->length;
+    int result = (uint32_t)entry.size <= w->server->options.copy_max
+                     ? reply_small(w, entry.size, out, reply)
+                     : reply_large(w, entry.size, out, reply);
+    if (result != FV_REPLY_DONE)
+        out->length = before;
+    else if (reply->count < 0)
+        reply->count = w->request->is_head ? FV_COUNT_HEAD_200
+                       : w->partial        ? FV_COUNT_GET_206
+                                           : FV_COUNT_GET_200;
+    return result;
+}
+
+int fv_reply_build(fv_server *server, const fv_request *request, const fv_warm *warm,
+                   fv_output *out, fv_reply *reply, fv_cold *cold)
+{
+    assert(out->capacity - out->length >= FV_HEAD_MAX + server->options.copy_max);
+    work w;
+    memset(&w, 0, sizeof w);
+    memset(reply, 0, sizeof *reply);
+    reply->count = -1;
+    w.server = server;
+    w.request = request;
+    w.warm = warm;
+    w.cold = cold;
+    w.volume = fv_server_find_volume(server, request->volume_id);
+    if (w.volume == NULL)
+        return FV_REPLY_NOT_MINE;
+    int result = build(&w, out, reply);
+    fv_volume_unref(w.volume);
+    return result;
+}

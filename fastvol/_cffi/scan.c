@@ -1,0 +1,262 @@
+#include "scan.h"
+
+#include "compact_map.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define ROWS_BUFFERED 4096
+#define ROW_MAX 17
+#define READ_STEP (1u << 20)
+
+static uint32_t load32(const uint8_t *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+static uint64_t load64(const uint8_t *p)
+{
+    return (uint64_t)load32(p) << 32 | load32(p + 4);
+}
+
+static ssize_t read_fully(int fd, void *out, size_t length, uint64_t offset)
+{
+    size_t done = 0;
+    while (done < length) {
+        ssize_t n = pread(fd, (uint8_t *)out + done, length - done, (off_t)(offset + done));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -1;
+        if (n == 0)
+            break;
+        done += (size_t)n;
+    }
+    return (ssize_t)done;
+}
+
+static int write_fully(int fd, const void *bytes, size_t length, uint64_t offset)
+{
+    size_t done = 0;
+    while (done < length) {
+        ssize_t n = pwrite(fd, (const uint8_t *)bytes + done, length - done, (off_t)(offset + done));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return -1;
+        done += (size_t)n;
+    }
+    return 0;
+}
+
+/* ---- records --------------------------------------------------------------------------------- */
+
+typedef struct {
+    int fd;
+    int version;
+    uint64_t to;
+    uint8_t *buffer; /* for whole records */
+    size_t capacity;
+    fv_scan_result *out;
+} walk;
+
+static int is_zero(const uint8_t *bytes, size_t length)
+{
+    for (size_t i = 0; i < length; i++)
+        if (bytes[i] != 0)
+            return 0;
+    return 1;
+}
+
+/* The whole record, checked; 1 good, 0 stop (reason set). */
+static int check_record(walk *w, uint64_t position, int32_t size)
+{
+    uint64_t length = fv_needle_actual_size(size, w->version);
+    fv_needle needle;
+    fv_fault fault;
+    if (length > w->capacity) {
+        uint8_t *grown = realloc(w->buffer, length);
+        if (grown == NULL) {
+            w->out->stopped = FV_SCAN_IO_ERROR;
+            w->out->sys_errno = ENOMEM;
+            return 0;
+        }
+        w->buffer = grown;
+        w->capacity = length;
+    }
+    ssize_t got = read_fully(w->fd, w->buffer, length, position);
+    if (got < 0) {
+        w->out->stopped = FV_SCAN_IO_ERROR;
+        w->out->sys_errno = errno;
+        return 0;
+    }
+    if ((uint64_t)got < length) {
+        w->out->stopped = FV_SCAN_TORN;
+        return 0;
+    }
+    int parsed = fv_needle_parse(w->buffer, length, size, w->version, 1, &needle, &fault);
+    if (parsed != FV_NEEDLE_OK) {
+        w->out->stopped = parsed == FV_NEEDLE_BAD_CRC ? FV_SCAN_BAD_SUM : FV_SCAN_TORN;
+        return 0;
+    }
+    w->out->last_append_ns = needle.append_at_ns;
+    return 1;
+}
+
+/* Header of the record at `position`; 1 good, 0 stop (reason set). */
+static int next_header(walk *w, uint64_t position, uint64_t *id, int32_t *size, uint64_t *length)
+{
+    uint8_t header[FV_NEEDLE_HEADER];
+    if (position >= w->to) {
+        w->out->stopped = FV_SCAN_END;
+        return 0;
+    }
+    ssize_t got = read_fully(w->fd, header, sizeof header, position);
+    if (got < 0) {
+        w->out->stopped = FV_SCAN_IO_ERROR;
+        w->out->sys_errno = errno;
+        return 0;
+    }
+    if (got < (ssize_t)sizeof header || is_zero(header, sizeof header)) {
+        w->out->stopped = got < (ssize_t)sizeof header ? FV_SCAN_TORN : FV_SCAN_ZEROS;
+        return 0;
+    }
+    *id = load64(header + 4);
+    *size = (int32_t)load32(header + 12);
+    *length = *size < 0 ? 0 : fv_needle_actual_size(*size, w->version);
+    if (*size < 0 || *length > w->to - position) {
+        w->out->stopped = FV_SCAN_TORN;
+        return 0;
+    }
+    return 1;
+}
+
+typedef struct {
+    int fd;
+    int offset_width;
+    uint64_t offset;
+    uint8_t rows[ROWS_BUFFERED * ROW_MAX];
+    size_t length;
+} row_writer;
+
+static int flush_rows(row_writer *writer)
+{
+    if (write_fully(writer->fd, writer->rows, writer->length, writer->offset) != 0)
+        return -1;
+    writer->offset += writer->length;
+    writer->length = 0;
+    return 0;
+}
+
+static int put_row(row_writer *writer, uint64_t id, uint64_t position, int32_t size)
+{
+    writer->length += fv_row_encode(writer->rows + writer->length, writer->offset_width, id,
+                                    position / 8, size);
+    return writer->length + ROW_MAX > sizeof writer->rows ? flush_rows(writer) : 0;
+}
+
+/* Rows lag one record behind the walk, so that the last one can be checked before it is indexed. */
+static int walk_records(walk *w, row_writer *writer, uint64_t from, int verify)
+{
+    uint64_t position = from;
+    uint64_t id = 0, length = 0;
+    int32_t size = 0;
+    while (next_header(w, position, &id, &size, &length)) {
+        int last = position + length >= w->to;
+        if ((verify || last) && !check_record(w, position, size))
+            break;
+        if (put_row(writer, id, position, size > 0 ? size : -1) != 0)
+            return -1;
+        w->out->records++;
+        position += length;
+        w->out->position = position;
+    }
+    return 0;
+}
+
+int fv_scan_to_index(int dat_fd, uint64_t from, uint64_t to, int version, int verify, int idx_fd,
+                     uint64_t idx_offset, int offset_width, fv_scan_result *out)
+{
+    assert(version >= 1 && version <= 3);
+    assert(from % 8 == 0);
+    memset(out, 0, sizeof *out);
+    out->position = from;
+    row_writer *writer = malloc(sizeof *writer);
+    if (writer == NULL) {
+        out->sys_errno = ENOMEM;
+        return -1;
+    }
+    writer->fd = idx_fd;
+    writer->offset_width = offset_width;
+    writer->offset = idx_offset;
+    writer->length = 0;
+    walk w = {.fd = dat_fd, .version = version, .to = to, .out = out};
+    int result = walk_records(&w, writer, from, verify);
+    if (result == 0)
+        result = flush_rows(writer);
+    if (result != 0)
+        out->sys_errno = errno;
+    out->rows_bytes = writer->offset - idx_offset;
+    free(w.buffer);
+    free(writer);
+    return result;
+}
+
+/* ---- rows ------------------------------------------------------------------------------------ */
+
+static void consider_row(const fv_entry *entry, uint64_t row, int version, uint64_t dat_size,
+                         fv_index_tail *out)
+{
+    uint64_t offset = entry->offset * 8;
+    if (offset == 0)
+        return;
+    int32_t size = entry->size < 0 ? -1 : entry->size;
+    if (offset + fv_needle_actual_size(size, version) > dat_size)
+        out->beyond++;
+    if (offset >= out->last_offset) {
+        out->last_offset = offset;
+        out->last_size = size;
+        out->last_id = entry->id;
+        out->last_row = row;
+    }
+}
+
+int fv_scan_index_tail(int idx_fd, int offset_width, int version, uint64_t dat_size,
+                       fv_index_tail *out)
+{
+    struct stat status;
+    memset(out, 0, sizeof *out);
+    if (fstat(idx_fd, &status) != 0) {
+        out->sys_errno = errno;
+        return -1;
+    }
+    size_t width = 12 + (size_t)offset_width;
+    uint64_t rows = (uint64_t)status.st_size / width;
+    size_t step = READ_STEP / width * width;
+    uint8_t *block = malloc(step);
+    if (block == NULL) {
+        out->sys_errno = ENOMEM;
+        return -1;
+    }
+    out->rows = rows;
+    for (uint64_t row = 0; row < rows;) {
+        size_t wanted = (rows - row) * width < step ? (size_t)((rows - row) * width) : step;
+        ssize_t got = read_fully(idx_fd, block, wanted, row * width);
+        if (got < 0 || (size_t)got < wanted) {
+            out->sys_errno = got < 0 ? errno : EIO;
+            free(block);
+            return -1;
+        }
+        for (size_t at = 0; at < wanted; at += width, row++) {
+            fv_entry entry;
+            fv_row_decode(block + at, offset_width, &entry);
+            consider_row(&entry, row, version, dat_size, out);
+        }
+    }
+    free(block);
+    return 0;
+}

@@ -1,0 +1,46 @@
+/* Walking a data file record by record. */
+#ifndef FASTVOL_SCAN_H
+#define FASTVOL_SCAN_H
+
+#include "needle.h"
+
+/* cffi:begin */
+/* Why a walk stopped. */
+#define FV_SCAN_END 0         /* exactly at the end of the range */
+#define FV_SCAN_ZEROS 1       /* at an all-zero header: preallocated or lost space */
+#define FV_SCAN_TORN 2        /* a record leaves the range, or its lengths make no sense */
+#define FV_SCAN_BAD_SUM 3     /* a record fails its checksum */
+#define FV_SCAN_IO_ERROR (-1) /* sys_errno says which */
+
+typedef struct {
+    int stopped;
+    int sys_errno;
+    uint64_t position;       /* end of the last good record */
+    uint64_t records;
+    uint64_t rows_bytes;     /* bytes appended to the index */
+    uint64_t last_append_ns; /* of the last good record, version 3 */
+} fv_scan_result;
+
+/* Appends one index row per record of dat_fd[from, to) at idx_offset of idx_fd.  `verify` reads and
+ * checks every payload; otherwise only headers are read, and the last record is checked.
+ * A record without payload becomes a deletion: a data file cannot tell an empty file from a tombstone
+ * (weed/storage/volume_idx_repair.go).  Returns 0, or -1 when the index cannot be written. */
+int fv_scan_to_index(int dat_fd, uint64_t from, uint64_t to, int version, int verify, int idx_fd,
+                     uint64_t idx_offset, int offset_width, fv_scan_result *out);
+
+typedef struct {
+    uint64_t rows;         /* whole rows */
+    uint64_t last_id;      /* of the row whose record lies furthest back in the data file */
+    uint64_t last_offset;  /* bytes; 0 = no row has a position */
+    int32_t last_size;     /* -1 = a tombstone's row */
+    uint64_t beyond;       /* rows whose record ends behind dat_size */
+    uint64_t last_row;     /* index of that row, from 0 */
+    int sys_errno;
+} fv_index_tail;
+
+/* Finds the row of the physically last record.  Returns 0 or -1. */
+int fv_scan_index_tail(int idx_fd, int offset_width, int version, uint64_t dat_size,
+                       fv_index_tail *out);
+/* cffi:end */
+
+#endif

@@ -1,0 +1,667 @@
+#include "serve.h"
+
+#include "pool.h"
+#include "reply.h"
+#include "request.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define INPUT_MAX (64u << 10)
+/* Answers of one batch of pipelined requests are gathered up to this size, then sent. */
+#define BATCH_MAX (64u << 10)
+/* What one connection may send by sendfile before others get their turn. */
+#define TURN_MAX (4u << 20)
+#define SENDFILE_STEP (1u << 20)
+
+struct fv_loop {
+    fv_server *server;
+    fv_conn *first;
+    size_t count;
+    fv_completions completions;
+};
+
+struct fv_conn {
+    fv_loop *loop;
+    fv_conn *previous;
+    fv_conn *next;
+    int fd;
+    uint64_t token;
+    int64_t active_ms;
+    int64_t head_ms; /* when the unfinished head began; 0 = none */
+    int busy;
+    /* Input that is not consumed yet: an unfinished head, or what waits behind a blocked answer. */
+    uint8_t *saved;
+    size_t saved_length;
+    size_t saved_capacity;
+    /* Output that the socket did not take. */
+    uint8_t *out;
+    size_t out_length;
+    size_t out_at;
+    fv_volume *file_volume;
+    uint64_t file_offset;
+    uint64_t file_left;
+    fv_job *job;
+    fv_warm warm;
+};
+
+static _Thread_local uint8_t *input_buffer;
+static _Thread_local fv_output output;
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* ---- the server ------------------------------------------------------------------------------ */
+
+fv_server *fv_server_new(const fv_server_options *options)
+{
+    fv_server *server = calloc(1, sizeof *server);
+    if (server == NULL)
+        return NULL;
+    server->options = *options;
+    server->server_header = strdup(options->server_header);
+    server->options.server_header = server->server_header;
+    server->mime = fv_mime_table_new();
+    server->pool = fv_pool_new(options->io_threads);
+    pthread_rwlock_init(&server->table_lock, NULL);
+    atomic_init(&server->fast_read, 1);
+    if (server->server_header == NULL || server->mime == NULL || server->pool == NULL) {
+        fv_server_free(server);
+        return NULL;
+    }
+    server->server_header_length = strlen(server->server_header);
+    return server;
+}
+
+void fv_server_free(fv_server *server)
+{
+    if (server->pool != NULL)
+        fv_pool_free(server->pool);
+    for (size_t i = 0; i < server->table_length; i++)
+        fv_volume_unref(server->table[i].volume);
+    free(server->table);
+    fv_mime_table_free(server->mime);
+    free(server->server_header);
+    pthread_rwlock_destroy(&server->table_lock);
+    free(server);
+}
+
+int fv_server_add_mime(fv_server *server, int lower, const char *extension, const char *type)
+{
+    return fv_mime_table_add(server->mime, lower, extension, type);
+}
+
+void fv_server_set_fast_read(fv_server *server, int on)
+{
+    atomic_store(&server->fast_read, on);
+}
+
+void fv_server_counts(fv_server *server, uint64_t *out)
+{
+    for (int i = 0; i < FV_COUNTS; i++)
+        out[i] = atomic_load_explicit(&server->counts[i], memory_order_relaxed);
+}
+
+static void count(fv_server *server, int which, uint64_t amount)
+{
+    atomic_fetch_add_explicit(&server->counts[which], amount, memory_order_relaxed);
+}
+
+/* First slot whose id is not below `id`. */
+static size_t slot_of(const fv_server *server, uint32_t id)
+{
+    size_t low = 0;
+    size_t high = server->table_length;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (server->table[middle].id < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+int fv_server_put_volume(fv_server *server, uint32_t id, fv_volume *volume)
+{
+    fv_volume *replaced = NULL;
+    int result = 0;
+    pthread_rwlock_wrlock(&server->table_lock);
+    size_t at = slot_of(server, id);
+    if (at < server->table_length && server->table[at].id == id) {
+        replaced = server->table[at].volume;
+        server->table[at].volume = fv_volume_ref(volume);
+    } else {
+        if (server->table_length == server->table_capacity) {
+            size_t capacity = server->table_capacity * 2 + 16;
+            struct fv_slot *grown = realloc(server->table, capacity * sizeof *grown);
+            if (grown == NULL)
+                result = -1;
+            else {
+                server->table = grown;
+                server->table_capacity = capacity;
+            }
+        }
+        if (result == 0) {
+            memmove(server->table + at + 1, server->table + at,
+                    (server->table_length - at) * sizeof *server->table);
+            server->table[at].id = id;
+            server->table[at].volume = fv_volume_ref(volume);
+            server->table_length++;
+        }
+    }
+    pthread_rwlock_unlock(&server->table_lock);
+    if (replaced != NULL)
+        fv_volume_unref(replaced);
+    return result;
+}
+
+void fv_server_drop_volume(fv_server *server, uint32_t id)
+{
+    fv_volume *dropped = NULL;
+    pthread_rwlock_wrlock(&server->table_lock);
+    size_t at = slot_of(server, id);
+    if (at < server->table_length && server->table[at].id == id) {
+        dropped = server->table[at].volume;
+        memmove(server->table + at, server->table + at + 1,
+                (server->table_length - at - 1) * sizeof *server->table);
+        server->table_length--;
+    }
+    pthread_rwlock_unlock(&server->table_lock);
+    if (dropped != NULL)
+        fv_volume_unref(dropped);
+}
+
+fv_volume *fv_server_find_volume(fv_server *server, uint32_t id)
+{
+    fv_volume *volume = NULL;
+    pthread_rwlock_rdlock(&server->table_lock);
+    size_t at = slot_of(server, id);
+    if (at < server->table_length && server->table[at].id == id)
+        volume = fv_volume_ref(server->table[at].volume);
+    pthread_rwlock_unlock(&server->table_lock);
+    return volume;
+}
+
+/* ---- the loop -------------------------------------------------------------------------------- */
+
+fv_loop *fv_loop_new(fv_server *server)
+{
+    fv_loop *loop = calloc(1, sizeof *loop);
+    if (loop == NULL)
+        return NULL;
+    loop->server = server;
+    if (fv_completions_init(&loop->completions) != 0) {
+        free(loop);
+        return NULL;
+    }
+    return loop;
+}
+
+static void finish_job(fv_loop *loop, fv_job *job)
+{
+    assert(loop->completions.outstanding > 0);
+    loop->completions.outstanding--;
+    fv_volume_unref(job->cold.volume);
+    free(job);
+}
+
+void fv_loop_free(fv_loop *loop)
+{
+    assert(loop->first == NULL);
+    while (loop->completions.outstanding > 0) {
+        fv_job *job = fv_completions_take(&loop->completions);
+        if (job == NULL) {
+            struct timespec pause = {.tv_sec = 0, .tv_nsec = 1000000};
+            nanosleep(&pause, NULL);
+        }
+        while (job != NULL) {
+            fv_job *next = job->next;
+            finish_job(loop, job);
+            job = next;
+        }
+    }
+    fv_completions_destroy(&loop->completions);
+    free(loop);
+}
+
+int fv_loop_eventfd(fv_loop *loop)
+{
+    return loop->completions.eventfd;
+}
+
+size_t fv_loop_connections(fv_loop *loop)
+{
+    return loop->count;
+}
+
+size_t fv_loop_completed(fv_loop *loop, uint64_t *tokens, size_t capacity)
+{
+    size_t found = 0;
+    fv_job *job = fv_completions_take(&loop->completions);
+    while (job != NULL) {
+        fv_job *next = job->next;
+        fv_conn *conn = job->owner;
+        if (conn != NULL) {
+            if (found == capacity) {
+                /* Back into the list; the event stays raised until the next round. */
+                uint64_t one = 1;
+                pthread_mutex_lock(&loop->completions.lock);
+                fv_job *last = job;
+                while (last->next != NULL)
+                    last = last->next;
+                last->next = loop->completions.first;
+                loop->completions.first = job;
+                pthread_mutex_unlock(&loop->completions.lock);
+                ssize_t written = write(loop->completions.eventfd, &one, sizeof one);
+                (void)written;
+                break;
+            }
+            conn->warm.volume = job->cold.volume;
+            conn->warm.offset = job->cold.record_offset;
+            conn->warm.verified = job->cold.verify && job->result == FV_OK;
+            /* A range that could not be read or does not check out: the complete read reports it. */
+            if (job->result != FV_OK)
+                conn->warm.offset = UINT64_MAX;
+            conn->job = NULL;
+            tokens[found++] = conn->token;
+        }
+        finish_job(loop, job);
+        job = next;
+    }
+    return found;
+}
+
+size_t fv_loop_expired(fv_loop *loop, int64_t idle_ms, int64_t head_ms, uint64_t *tokens,
+                       size_t capacity)
+{
+    size_t found = 0;
+    int64_t now = now_ms();
+    for (fv_conn *conn = loop->first; conn != NULL && found < capacity; conn = conn->next) {
+        if (conn->busy || conn->job != NULL)
+            continue;
+        if (now - conn->active_ms >= idle_ms ||
+            (conn->head_ms != 0 && now - conn->head_ms >= head_ms))
+            tokens[found++] = conn->token;
+    }
+    return found;
+}
+
+/* ---- one connection -------------------------------------------------------------------------- */
+
+fv_conn *fv_conn_new(fv_loop *loop, int fd, uint64_t token)
+{
+    fv_conn *conn = calloc(1, sizeof *conn);
+    if (conn == NULL)
+        return NULL;
+    conn->loop = loop;
+    conn->fd = fd;
+    conn->token = token;
+    conn->active_ms = now_ms();
+    conn->next = loop->first;
+    if (loop->first != NULL)
+        loop->first->previous = conn;
+    loop->first = conn;
+    loop->count++;
+    return conn;
+}
+
+static void drop_file(fv_conn *conn)
+{
+    if (conn->file_volume != NULL)
+        fv_volume_unref(conn->file_volume);
+    conn->file_volume = NULL;
+    conn->file_left = 0;
+}
+
+void fv_conn_free(fv_conn *conn)
+{
+    fv_loop *loop = conn->loop;
+    if (conn->job != NULL)
+        conn->job->owner = NULL;
+    if (conn->previous != NULL)
+        conn->previous->next = conn->next;
+    else
+        loop->first = conn->next;
+    if (conn->next != NULL)
+        conn->next->previous = conn->previous;
+    loop->count--;
+    drop_file(conn);
+    free(conn->saved);
+    free(conn->out);
+    free(conn);
+}
+
+static int save_input(fv_conn *conn, const uint8_t *bytes, size_t length)
+{
+    if (length == 0) {
+        /* An idle connection keeps no buffer. */
+        free(conn->saved);
+        conn->saved = NULL;
+        conn->saved_length = conn->saved_capacity = 0;
+        return 0;
+    }
+    if (length > conn->saved_capacity) {
+        uint8_t *grown = malloc(length);
+        if (grown == NULL)
+            return -1;
+        memcpy(grown, bytes, length);
+        free(conn->saved);
+        conn->saved = grown;
+        conn->saved_capacity = length;
+    } else {
+        memmove(conn->saved, bytes, length);
+    }
+    conn->saved_length = length;
+    return 0;
+}
+
+static int save_output(fv_conn *conn, const uint8_t *bytes, size_t length)
+{
+    assert(conn->out == NULL);
+    conn->out = malloc(length);
+    if (conn->out == NULL)
+        return -1;
+    memcpy(conn->out, bytes, length);
+    conn->out_length = length;
+    conn->out_at = 0;
+    return 0;
+}
+
+/* Bytes sent, or -1 when the connection is broken; less than `length` means that it is full. */
+static ssize_t send_some(fv_conn *conn, const uint8_t *bytes, size_t length, int more)
+{
+    size_t done = 0;
+    while (done < length) {
+        ssize_t n = send(conn->fd, bytes + done, length - done,
+                         MSG_NOSIGNAL | MSG_DONTWAIT | (more ? MSG_MORE : 0));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+            break;
+        if (n < 0)
+            return -1;
+        done += (size_t)n;
+    }
+    if (done > 0)
+        conn->active_ms = now_ms();
+    return (ssize_t)done;
+}
+
+/* WAIT when everything is out, else WRITE or CLOSED. */
+static int flush_batch(fv_conn *conn, fv_output *batch, int more)
+{
+    if (batch->length == 0)
+        return FV_CONN_WAIT;
+    ssize_t sent = send_some(conn, batch->data, batch->length, more);
+    size_t left = batch->length - (sent > 0 ? (size_t)sent : 0);
+    const uint8_t *rest = batch->data + batch->length - left;
+    batch->length = 0;
+    if (sent < 0)
+        return FV_CONN_CLOSED;
+    if (left == 0)
+        return FV_CONN_WAIT;
+    return save_output(conn, rest, left) == 0 ? FV_CONN_WRITE : FV_CONN_CLOSED;
+}
+
+static int send_file(fv_conn *conn)
+{
+    uint64_t turn = 0;
+    while (conn->file_left > 0) {
+        if (turn >= TURN_MAX)
+            return FV_CONN_WRITE;
+        size_t step = conn->file_left < SENDFILE_STEP ? conn->file_left : SENDFILE_STEP;
+        off_t offset = (off_t)conn->file_offset;
+        ssize_t n = sendfile(conn->fd, fv_volume_dat_fd(conn->file_volume), &offset, step);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+            return FV_CONN_WRITE;
+        if (n <= 0)
+            return FV_CONN_CLOSED; /* the file ends early, or the peer is gone */
+        conn->active_ms = now_ms();
+        conn->file_offset += (uint64_t)n;
+        conn->file_left -= (uint64_t)n;
+        turn += (uint64_t)n;
+    }
+    drop_file(conn);
+    return FV_CONN_WAIT;
+}
+
+static int submit_cold(fv_conn *conn, const fv_cold *cold)
+{
+    fv_job *job = calloc(1, sizeof *job);
+    if (job == NULL) {
+        fv_volume_unref(cold->volume);
+        return FV_CONN_PYTHON;
+    }
+    job->cold = *cold;
+    job->owner = conn;
+    job->completions = &conn->loop->completions;
+    conn->loop->completions.outstanding++;
+    conn->job = job;
+    count(conn->loop->server, FV_COUNT_COLD, 1);
+    fv_pool_submit(conn->loop->server->pool, job);
+    return FV_CONN_COLD;
+}
+
+static void count_reply(fv_server *server, const fv_reply *reply, uint64_t bytes,
+                        const struct timespec *began)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    uint64_t ns = (uint64_t)(now.tv_sec - began->tv_sec) * 1000000000ull +
+                  (uint64_t)(now.tv_nsec - began->tv_nsec);
+    int bucket = 0;
+    for (uint64_t bound = 100000; bucket < FV_COUNT_BUCKETS && ns > bound; bound *= 2)
+        bucket++;
+    count(server, 8 + bucket, 1);
+    count(server, reply->count, 1);
+    count(server, FV_COUNT_BYTES, bytes);
+}
+
+static int prepare_buffers(const fv_server *server)
+{
+    size_t needed = BATCH_MAX + FV_HEAD_MAX + server->options.copy_max;
+    if (input_buffer == NULL)
+        input_buffer = malloc(INPUT_MAX);
+    if (output.capacity < needed) {
+        uint8_t *grown = realloc(output.data, needed);
+        if (grown == NULL)
+            return -1;
+        output.data = grown;
+        output.capacity = needed;
+    }
+    return input_buffer == NULL ? -1 : 0;
+}
+
+/* One request at bytes[0..]; PYTHON, COLD, WRITE, CLOSED, or WAIT with *consumed > 0 when answered
+ * and 0 when incomplete. */
+static int answer_one(fv_conn *conn, const uint8_t *bytes, size_t length, size_t *consumed)
+{
+    fv_server *server = conn->loop->server;
+    fv_request request;
+    fv_reply reply;
+    fv_cold cold;
+    struct timespec began;
+    *consumed = 0;
+    int parsed = fv_request_parse((const char *)bytes, length, &request);
+    if (parsed == FV_REQUEST_INCOMPLETE)
+        return FV_CONN_WAIT;
+    if (parsed == FV_REQUEST_NOT_MINE || conn->warm.offset == UINT64_MAX) {
+        conn->warm.offset = 0;
+        return FV_CONN_PYTHON;
+    }
+    clock_gettime(CLOCK_MONOTONIC, &began);
+    memset(&cold, 0, sizeof cold);
+    size_t before = output.length;
+    int built = fv_reply_build(server, &request, &conn->warm, &output, &reply, &cold);
+    if (built == FV_REPLY_COLD)
+        return submit_cold(conn, &cold);
+    conn->warm.offset = 0;
+    if (built == FV_REPLY_NOT_MINE)
+        return FV_CONN_PYTHON;
+    *consumed = request.head_length;
+    int state = FV_CONN_WAIT;
+    if (reply.file_length > 0) {
+        conn->file_volume = reply.volume;
+        conn->file_offset = reply.file_offset;
+        conn->file_left = reply.file_length;
+        count_reply(server, &reply, output.length - before + reply.file_length, &began);
+        state = flush_batch(conn, &output, 1);
+        return state == FV_CONN_WAIT ? send_file(conn) : state;
+    }
+    count_reply(server, &reply, output.length - before, &began);
+    if (output.length >= BATCH_MAX)
+        state = flush_batch(conn, &output, 0);
+    return state;
+}
+
+/* Answers what is complete in bytes[0..length), then sends and saves what is left. */
+static int answer(fv_conn *conn, const uint8_t *bytes, size_t length)
+{
+    size_t at = 0;
+    int state = FV_CONN_WAIT;
+    int fast = atomic_load_explicit(&conn->loop->server->fast_read, memory_order_relaxed);
+    output.length = 0;
+    while (at < length && state == FV_CONN_WAIT) {
+        size_t consumed = 0;
+        state = fast ? answer_one(conn, bytes + at, length - at, &consumed) : FV_CONN_PYTHON;
+        at += consumed;
+        if (consumed == 0)
+            break;
+    }
+    int flushed = flush_batch(conn, &output, 0);
+    if (save_input(conn, bytes + at, length - at) != 0)
+        return FV_CONN_CLOSED;
+    /* The request in progress keeps its deadline however slowly it drips in. */
+    if (state == FV_CONN_WAIT && at < length) {
+        if (conn->head_ms == 0 || at > 0)
+            conn->head_ms = now_ms();
+    } else {
+        conn->head_ms = 0;
+    }
+    if (flushed == FV_CONN_CLOSED || state == FV_CONN_CLOSED)
+        return FV_CONN_CLOSED;
+    if (flushed == FV_CONN_WRITE)
+        return FV_CONN_WRITE; /* what `state` says is found again once the socket has drained */
+    if (state == FV_CONN_PYTHON)
+        count(conn->loop->server, FV_COUNT_PYTHON, 1);
+    return state;
+}
+
+int fv_conn_readable(fv_conn *conn)
+{
+    assert(conn->job == NULL && conn->out == NULL && conn->file_left == 0);
+    if (prepare_buffers(conn->loop->server) != 0)
+        return FV_CONN_CLOSED;
+    size_t length = conn->saved_length;
+    if (length >= INPUT_MAX)
+        return FV_CONN_PYTHON;
+    if (length > 0)
+        memcpy(input_buffer, conn->saved, length);
+    ssize_t n = recv(conn->fd, input_buffer + length, INPUT_MAX - length, MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+        return FV_CONN_WAIT;
+    if (n <= 0)
+        return FV_CONN_CLOSED;
+    conn->active_ms = now_ms();
+    return answer(conn, input_buffer, length + (size_t)n);
+}
+
+/* Goes on with saved input after an answer was blocked or a cold read came in. */
+static int go_on(fv_conn *conn)
+{
+    if (prepare_buffers(conn->loop->server) != 0)
+        return FV_CONN_CLOSED;
+    size_t length = conn->saved_length;
+    if (length == 0)
+        return FV_CONN_WAIT;
+    assert(length <= INPUT_MAX);
+    memcpy(input_buffer, conn->saved, length);
+    return answer(conn, input_buffer, length);
+}
+
+int fv_conn_writable(fv_conn *conn)
+{
+    if (conn->out != NULL) {
+        size_t left = conn->out_length - conn->out_at;
+        ssize_t sent = send_some(conn, conn->out + conn->out_at, left, conn->file_left > 0);
+        if (sent < 0)
+            return FV_CONN_CLOSED;
+        conn->out_at += (size_t)sent;
+        if (conn->out_at < conn->out_length)
+            return FV_CONN_WRITE;
+        free(conn->out);
+        conn->out = NULL;
+    }
+    if (conn->file_left > 0) {
+        int state = send_file(conn);
+        if (state != FV_CONN_WAIT)
+            return state;
+    }
+    return conn->job != NULL ? FV_CONN_COLD : go_on(conn);
+}
+
+int fv_conn_resume(fv_conn *conn)
+{
+    assert(conn->job == NULL);
+    conn->active_ms = now_ms();
+    /* The answers before this one may still be on their way out. */
+    if (conn->out != NULL || conn->file_left > 0)
+        return FV_CONN_WRITE;
+    return go_on(conn);
+}
+
+size_t fv_conn_pending(fv_conn *conn)
+{
+    return conn->saved_length;
+}
+
+size_t fv_conn_take(fv_conn *conn, uint8_t *out, size_t capacity)
+{
+    assert(capacity >= conn->saved_length);
+    size_t length = conn->saved_length;
+    memcpy(out, conn->saved, length);
+    save_input(conn, NULL, 0);
+    conn->head_ms = 0;
+    return length;
+}
+
+int fv_conn_give(fv_conn *conn, const uint8_t *bytes, size_t length)
+{
+    assert(conn->job == NULL && conn->out == NULL && conn->file_left == 0);
+    conn->active_ms = now_ms();
+    if (length == 0)
+        return FV_CONN_WAIT;
+    if (length > INPUT_MAX || prepare_buffers(conn->loop->server) != 0)
+        return FV_CONN_CLOSED;
+    memcpy(input_buffer, bytes, length);
+    return answer(conn, input_buffer, length);
+}
+
+void fv_conn_touch(fv_conn *conn)
+{
+    conn->active_ms = now_ms();
+}
+
+void fv_conn_set_head_pending(fv_conn *conn, int pending)
+{
+    conn->head_ms = pending ? now_ms() : 0;
+}
+
+void fv_conn_set_busy(fv_conn *conn, int busy)
+{
+    conn->busy = busy;
+    conn->active_ms = now_ms();
+}

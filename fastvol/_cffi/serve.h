@@ -1,0 +1,98 @@
+/* The fast read: one event in, one call, answers straight to the socket.
+ *
+ * fv_server holds what all threads share: the volumes by id, the options, the counters.
+ * fv_loop belongs to one event loop: its connections and the cold reads that it waits for.
+ * fv_conn is one plain-HTTP connection on a raw non-blocking socket.
+ *
+ * A connection is always in one of these states, and every call returns the one it is left in:
+ *
+ *   WAIT    everything received is answered, or the last request is incomplete: wait for input
+ *   WRITE   the socket is full (or its turn is over): wait until it is writable
+ *   COLD    a request waits for the disk: fv_loop_completed will name the connection
+ *   PYTHON  the next bytes are outside the small grammar: take them with fv_conn_take, answer, and
+ *           give the connection back with fv_conn_give
+ *   CLOSED  the peer is gone, or nothing more can be sent: close it
+ *
+ * The response bytes are the same that the complete handlers write (the date and the request id
+ * aside); where this code is not sure that they are, it says PYTHON. */
+#ifndef FASTVOL_SERVE_H
+#define FASTVOL_SERVE_H
+
+#include "volume.h"
+
+/* cffi:begin */
+typedef struct fv_server fv_server;
+typedef struct fv_loop fv_loop;
+typedef struct fv_conn fv_conn;
+
+#define FV_CONN_WAIT 0
+#define FV_CONN_WRITE 1
+#define FV_CONN_COLD 2
+#define FV_CONN_PYTHON 3
+#define FV_CONN_CLOSED 4
+
+#define FV_COUNT_GET_200 0
+#define FV_COUNT_GET_206 1
+#define FV_COUNT_GET_304 2
+#define FV_COUNT_HEAD_200 3
+#define FV_COUNT_HEAD_304 4
+#define FV_COUNT_BYTES 5
+#define FV_COUNT_COLD 6
+#define FV_COUNT_PYTHON 7
+#define FV_COUNT_BUCKETS 24 /* of the duration histogram: 0.1 ms * 2^k, then the rest */
+#define FV_COUNTS (8 + FV_COUNT_BUCKETS + 1)
+
+typedef struct {
+    const char *server_header; /* value of the Server header */
+    uint32_t copy_max;         /* body sizes up to this are sent from memory, larger by sendfile */
+    uint32_t inline_verify_max; /* larger payloads are checked by the I/O threads */
+    int verify_once;
+    int io_threads;
+} fv_server_options;
+
+fv_server *fv_server_new(const fv_server_options *options);
+void fv_server_free(fv_server *server);
+/* Type by file extension (with its dot): `lower` = 0 for the exact table, 1 for the lower-case one. */
+int fv_server_add_mime(fv_server *server, int lower, const char *extension, const char *type);
+/* Off: every request is PYTHON. */
+void fv_server_set_fast_read(fv_server *server, int on);
+/* The table holds a reference of its own; a put replaces. 0 or -1 out of memory. */
+int fv_server_put_volume(fv_server *server, uint32_t id, fv_volume *volume);
+void fv_server_drop_volume(fv_server *server, uint32_t id);
+void fv_server_counts(fv_server *server, uint64_t *out);
+
+fv_loop *fv_loop_new(fv_server *server);
+void fv_loop_free(fv_loop *loop); /* all its connections must be closed */
+/* Readable when fv_loop_completed has something. */
+int fv_loop_eventfd(fv_loop *loop);
+/* Tokens of connections whose cold read has come in; call fv_conn_resume on each. */
+size_t fv_loop_completed(fv_loop *loop, uint64_t *tokens, size_t capacity);
+/* Tokens of connections without any traffic for idle_ms, or with a head unfinished for head_ms. */
+size_t fv_loop_expired(fv_loop *loop, int64_t idle_ms, int64_t head_ms, uint64_t *tokens,
+                       size_t capacity);
+size_t fv_loop_connections(fv_loop *loop);
+
+/* The descriptor stays the caller's. */
+fv_conn *fv_conn_new(fv_loop *loop, int fd, uint64_t token);
+void fv_conn_free(fv_conn *conn);
+int fv_conn_readable(fv_conn *conn);
+int fv_conn_writable(fv_conn *conn);
+int fv_conn_resume(fv_conn *conn);
+/* Bytes not consumed yet: how many, and a copy that empties the connection's own store. */
+size_t fv_conn_pending(fv_conn *conn);
+size_t fv_conn_take(fv_conn *conn, uint8_t *out, size_t capacity);
+/* Gives bytes back (possibly none) after PYTHON, and goes on with them. */
+int fv_conn_give(fv_conn *conn, const uint8_t *bytes, size_t length);
+/* Traffic that did not go through this module. */
+void fv_conn_touch(fv_conn *conn);
+/* An unfinished head is in the caller's hands: its deadline runs from now. */
+void fv_conn_set_head_pending(fv_conn *conn, int pending);
+/* A busy connection (its handler is at work) does not expire. */
+void fv_conn_set_busy(fv_conn *conn, int busy);
+
+/* The same formatting for the complete handlers. */
+void fv_request_id(char *out); /* 24 characters, no NUL */
+size_t fv_http_date_text(int64_t second, char *out); /* 29 characters, no NUL; 0 = out of range */
+/* cffi:end */
+
+#endif

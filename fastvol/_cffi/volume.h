@@ -1,0 +1,128 @@
+/* One open volume: its two files, its map, its append position.
+ *
+ * Readers take no lock that a writer holds during I/O: they look the id up in the map and read bytes
+ * that never change afterwards.  Writers (append, delete, sync's snapshot) hold `write_lock`.
+ * A volume is reference counted, so that whoever is sending from it keeps its files open while an
+ * unmount or a vacuum replaces it. */
+#ifndef FASTVOL_VOLUME_H
+#define FASTVOL_VOLUME_H
+
+#include "compact_map.h"
+#include "needle.h"
+
+/* cffi:begin */
+typedef struct fv_volume fv_volume;
+
+/* Results below the needle faults of needle.h (-1 .. -4). */
+#define FV_OK 0
+#define FV_NOT_FOUND (-10)
+#define FV_DELETED (-11)
+#define FV_COLD (-12)      /* not in the page cache, and the caller must not wait */
+#define FV_IO_ERROR (-13)  /* sys_errno says which */
+#define FV_BAD_COOKIE (-15)
+#define FV_OVERFLOW (-16)  /* beyond what the offset width can address */
+#define FV_NO_MEMORY (-17)
+#define FV_BUSY (-19)      /* another writer holds the lock, and the caller must not wait */
+#define FV_READ_ONLY (-20)
+#define FV_BAD_META (-21)  /* metadata length out of bounds */
+
+#define FV_READ_DELETED 1  /* a deleted needle whose size is still known is read */
+#define FV_READ_META 2     /* leave the payload of v2/v3 records out of the buffer */
+#define FV_READ_NOWAIT 4   /* FV_COLD rather than wait for the disk */
+
+/* Volume flags (fv_volume_set_flags). */
+#define FV_VOLUME_NO_WRITE 1
+#define FV_VOLUME_NO_DELETE 2
+#define FV_VOLUME_NO_FAST_READ 4
+
+typedef struct {
+    uint32_t id;
+    int version;
+    int offset_width;
+    int dat_fd; /* owned from here on */
+    int idx_fd; /* owned; -1 when the index is not writable */
+    uint64_t dat_size;
+    uint64_t idx_size;
+    uint64_t last_append_ns;
+    int64_t modified_second;
+    uint8_t ttl[2];
+} fv_volume_spec;
+
+typedef struct {
+    uint64_t dat_size;
+    uint64_t idx_size;
+    uint64_t last_append_ns;
+    int64_t modified_second;      /* of the data file: at open, then each extending write */
+    uint64_t last_modified_second; /* largest last-modified written since open */
+    fv_counters counters;
+    uint64_t map_memory;
+    uint64_t map_count;
+} fv_volume_stat;
+
+typedef struct {
+    fv_needle needle;     /* pointers lie in `buffer` */
+    uint64_t offset;      /* of the record, in bytes */
+    uint64_t data_offset; /* of the payload in the data file */
+    uint8_t *buffer;
+    size_t buffer_size;
+    int meta_only;
+    int sys_errno;
+    int64_t got;          /* bytes that a short read returned */
+    fv_fault fault;
+} fv_read;
+
+typedef struct {
+    uint64_t offset;     /* of the new record; of the tombstone for deletes */
+    int32_t size;        /* body size written; of the deleted needle for deletes */
+    uint32_t old_data_size;
+    int unchanged;
+    int sys_errno;
+    int failed_on_index; /* the failing write was that of the row */
+    uint64_t limit;      /* FV_OVERFLOW: the largest volume size */
+    uint64_t append_at_ns;
+} fv_write_result;
+
+/* Takes ownership of the map and both descriptors, also when it fails (NULL: out of memory). */
+fv_volume *fv_volume_new(const fv_volume_spec *spec, fv_map *map, const fv_counters *counters);
+fv_volume *fv_volume_ref(fv_volume *volume);
+void fv_volume_unref(fv_volume *volume);
+void fv_volume_get_stat(fv_volume *volume, fv_volume_stat *out);
+void fv_volume_set_flags(fv_volume *volume, unsigned flags);
+int fv_volume_dat_fd(fv_volume *volume);
+fv_map *fv_volume_map(fv_volume *volume);
+
+/* Reads one needle by id, checked (unless FV_READ_META).  out->buffer is to be given back with
+ * fv_read_release, also after a failure. */
+int fv_volume_read(fv_volume *volume, uint64_t id, unsigned mode, fv_read *out);
+void fv_read_release(fv_read *read);
+/* Checks a payload in place, through the mapping, against a checksum in raw or legacy form.
+ * FV_OK, FV_NEEDLE_BAD_CRC (fault filled), FV_COLD (only with nowait), FV_IO_ERROR. */
+int fv_volume_verify(fv_volume *volume, uint64_t data_offset, uint32_t data_size, uint32_t stored,
+                     int nowait, fv_fault *fault);
+
+/* Appends a needle (size and append_at_ns are set here).  With nowait: FV_BUSY or FV_COLD rather
+ * than wait.  Nothing stays behind after a failure. */
+int fv_volume_write(fv_volume *volume, fv_needle *needle, int check_cookie, int nowait,
+                    fv_write_result *out);
+/* Appends a tombstone; out->size is 0 and nothing is written when there is nothing to delete. */
+int fv_volume_delete(fv_volume *volume, uint64_t id, uint32_t cookie, uint32_t checksum, int nowait,
+                     fv_write_result *out);
+/* Makes everything appended so far durable, data first.  0 or a negative errno; *on_index tells which. */
+int fv_volume_sync(fv_volume *volume, int *on_index);
+/* cffi:end */
+
+/* For the fast read. */
+unsigned fv_volume_flags(const fv_volume *volume);
+int fv_volume_version(const fv_volume *volume);
+uint32_t fv_volume_id(const fv_volume *volume);
+/* Reads exactly `length` bytes into `out`; FV_OK, FV_COLD, FV_NEEDLE_SHORT, FV_IO_ERROR. */
+int fv_volume_pread(fv_volume *volume, void *out, size_t length, uint64_t offset, int nowait,
+                    int *sys_errno);
+/* 1 when every page of the range is in the page cache. */
+int fv_volume_resident(fv_volume *volume, uint64_t offset, uint64_t length);
+/* "verified once" memory for payloads larger than FV_ONCE_GRANULE. */
+#define FV_ONCE_GRANULE 16384
+int fv_volume_was_verified(fv_volume *volume, uint64_t offset);
+void fv_volume_note_verified(fv_volume *volume, uint64_t offset);
+
+#endif
