@@ -41,10 +41,10 @@ typedef struct {
 
 /* Faults of parsing and checking; the last three carry numbers in fv_fault. */
 #define FV_NEEDLE_OK 0
-#define FV_NEEDLE_SHORT (-1)          /* the buffer ends before the record does */
-#define FV_NEEDLE_SIZE_MISMATCH (-2)  /* header size is not the wanted one: found_id, found_size */
-#define FV_NEEDLE_OUT_OF_RANGE (-3)   /* a length field leaves the body: part = 1..7 */
-#define FV_NEEDLE_BAD_CRC (-4)        /* computed, stored */
+#define FV_NEEDLE_SHORT -1          /* the buffer ends before the record does */
+#define FV_NEEDLE_SIZE_MISMATCH -2  /* header size is not the wanted one: found_id, found_size */
+#define FV_NEEDLE_OUT_OF_RANGE -3   /* a length field leaves the body: part = 1..7 */
+#define FV_NEEDLE_BAD_CRC -4        /* computed, stored */
 
 typedef struct {
     int part; /* 1 data, 2 name, 3 mime, 4 last-modified, 5 ttl, 6 pairs length, 7 pairs */

@@ -1,0 +1,293 @@
+/* The compact map: the sorted tree behind one rwlock, the index rows, their replay, the counters.
+ *
+ * The lock covers memory work only: the loader fills a private tree and swaps it in. */
+#include "compact_map.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "compact_tree.h"
+#include "needle.h"
+
+#define LOAD_BLOCK_BYTES (1 << 20)
+
+struct fv_map {
+    pthread_rwlock_t lock;
+    fv_tree tree;
+};
+
+/* ---- the locked face --------------------------------------------------------------------------- */
+
+static void lock_shared(fv_map *map)
+{
+    int error = pthread_rwlock_rdlock(&map->lock);
+    assert(error == 0);
+    (void)error;
+}
+
+static void lock_exclusive(fv_map *map)
+{
+    int error = pthread_rwlock_wrlock(&map->lock);
+    assert(error == 0);
+    (void)error;
+}
+
+static void unlock(fv_map *map)
+{
+    int error = pthread_rwlock_unlock(&map->lock);
+    assert(error == 0);
+    (void)error;
+}
+
+fv_map *fv_map_new(void)
+{
+    fv_map *map = malloc(sizeof *map);
+    if (map == NULL)
+        return NULL;
+    map->tree = (fv_tree){0};
+    pthread_rwlockattr_t attributes;
+    int error = pthread_rwlockattr_init(&attributes);
+    assert(error == 0);
+#ifdef __GLIBC__
+    /* Otherwise a steady stream of readers keeps the writer out for ever. */
+    pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+#endif
+    error = pthread_rwlock_init(&map->lock, &attributes);
+    assert(error == 0);
+    pthread_rwlockattr_destroy(&attributes);
+    return map;
+}
+
+void fv_map_free(fv_map *map)
+{
+    if (map == NULL)
+        return;
+    fv_tree_free(&map->tree);
+    int error = pthread_rwlock_destroy(&map->lock);
+    assert(error == 0); /* EBUSY: somebody is still inside */
+    (void)error;
+    free(map);
+}
+
+int fv_map_get(fv_map *map, uint64_t id, fv_entry *out)
+{
+    lock_shared(map);
+    int found = fv_tree_get(&map->tree, id, out);
+    unlock(map);
+    assert(!found || out->id == id);
+    return found;
+}
+
+int fv_map_set(fv_map *map, uint64_t id, uint64_t offset, int32_t size, fv_entry *old)
+{
+    lock_exclusive(map);
+    int result = fv_tree_set(&map->tree, id, offset, size, old);
+    unlock(map);
+    assert(result >= -1 && result <= 1);
+    return result;
+}
+
+int fv_map_delete(fv_map *map, uint64_t id, fv_entry *old)
+{
+    lock_exclusive(map);
+    int result = fv_tree_delete(&map->tree, id, old);
+    unlock(map);
+    assert(result == 0 || result == 1);
+    return result;
+}
+
+int fv_map_remove(fv_map *map, uint64_t id)
+{
+    lock_exclusive(map);
+    int result = fv_tree_remove(&map->tree, id);
+    unlock(map);
+    assert(result == 0 || result == 1);
+    return result;
+}
+
+size_t fv_map_scan(fv_map *map, uint64_t first, fv_entry *out, size_t capacity)
+{
+    lock_shared(map);
+    size_t copied = fv_tree_scan(&map->tree, first, out, capacity);
+    unlock(map);
+    assert(copied <= capacity);
+    return copied;
+}
+
+uint64_t fv_map_count(fv_map *map)
+{
+    lock_shared(map);
+    uint64_t count = map->tree.count;
+    assert(count >= map->tree.slot_count);
+    unlock(map);
+    return count;
+}
+
+uint64_t fv_map_memory(fv_map *map)
+{
+    lock_shared(map);
+    uint64_t bytes = sizeof *map + fv_tree_memory(&map->tree);
+    unlock(map);
+    assert(bytes >= sizeof *map);
+    return bytes;
+}
+
+/* ---- rows, counters and the loader ------------------------------------------------------------- */
+
+static uint64_t load_be64(const uint8_t *p)
+{
+    uint64_t value;
+    memcpy(&value, p, sizeof value);
+    return __builtin_bswap64(value);
+}
+
+static uint32_t load_be32(const uint8_t *p)
+{
+    uint32_t value;
+    memcpy(&value, p, sizeof value);
+    return __builtin_bswap32(value);
+}
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "rows are byte-swapped on this host");
+
+size_t fv_row_encode(uint8_t *out, int offset_width, uint64_t id, uint64_t offset, int32_t size)
+{
+    assert(offset_width == 4 || offset_width == 5);
+    assert(offset < (offset_width == 5 ? FV_OFFSET_LIMIT : UINT64_C(1) << 32));
+    uint64_t id_be = __builtin_bswap64(id);
+    uint32_t offset_be = __builtin_bswap32((uint32_t)offset);
+    uint32_t size_be = __builtin_bswap32((uint32_t)size);
+    memcpy(out, &id_be, 8);
+    memcpy(out + 8, &offset_be, 4);
+    if (offset_width == 5)
+        out[12] = (uint8_t)(offset >> 32); /* the highest byte comes last */
+    memcpy(out + 8 + offset_width, &size_be, 4);
+    return 12u + (size_t)offset_width;
+}
+
+void fv_row_decode(const uint8_t *row, int offset_width, fv_entry *out)
+{
+    assert(offset_width == 4 || offset_width == 5);
+    out->id = load_be64(row);
+    out->offset = load_be32(row + 8);
+    if (offset_width == 5)
+        out->offset |= (uint64_t)row[12] << 32;
+    out->size = (int32_t)load_be32(row + 8 + offset_width);
+    assert(out->offset < FV_OFFSET_LIMIT);
+}
+
+void fv_counters_put(fv_counters *counters, uint64_t id, int32_t old_size, int32_t new_size)
+{
+    assert(new_size >= 0);
+    if (id > counters->max_key)
+        counters->max_key = id;
+    counters->file_count++;
+    counters->file_bytes += (uint64_t)new_size;
+    fv_counters_delete(counters, old_size);
+    assert(counters->file_bytes >= (uint64_t)new_size);
+}
+
+void fv_counters_delete(fv_counters *counters, int32_t old_size)
+{
+    assert(counters != NULL);
+    if (old_size <= 0)
+        return;
+    counters->deletion_count++;
+    counters->deletion_bytes += (uint64_t)old_size;
+    assert(counters->deletion_count > 0);
+}
+
+/* One row of the log.  Unlike at run time, overwritten empty files and deletions of nothing count. */
+static int replay_row(fv_tree *t, const fv_entry *row, int version, fv_counters *counters)
+{
+    fv_entry old;
+    counters->rows++;
+    if (row->id > counters->max_key)
+        counters->max_key = row->id;
+    if (row->offset != 0 && row->size >= 0) {
+        uint64_t end = row->offset * 8 + fv_needle_actual_size(row->size, version);
+        if (row->size > 0 && end > counters->max_end)
+            counters->max_end = end;
+        counters->file_count++;
+        counters->file_bytes += (uint64_t)row->size;
+        int result = fv_tree_set(t, row->id, row->offset, row->size, &old);
+        if (result == 1 && old.offset != 0 && old.size >= 0) {
+            counters->deletion_count++;
+            counters->deletion_bytes += (uint64_t)old.size;
+        }
+        return result < 0 ? -ENOMEM : 0;
+    }
+    counters->deletion_count++;
+    if (fv_tree_delete(t, row->id, &old)) {
+        assert(old.size >= 0);
+        counters->deletion_bytes += (uint64_t)old.size;
+    }
+    return 0;
+}
+
+/* Reads until the buffer is full or the file ends; the count or a negative errno. */
+static ssize_t read_block(int fd, uint8_t *buffer, size_t want, off_t from)
+{
+    size_t have = 0;
+    while (have < want) {
+        ssize_t got = pread(fd, buffer + have, want - have, from + (off_t)have);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return -errno;
+        if (got == 0)
+            break;
+        have += (size_t)got;
+    }
+    assert(have <= want);
+    return (ssize_t)have;
+}
+
+static int replay_log(fv_tree *t, int fd, int offset_width, int version, fv_counters *counters)
+{
+    size_t row_bytes = 12u + (size_t)offset_width;
+    size_t block_bytes = LOAD_BLOCK_BYTES / row_bytes * row_bytes;
+    uint8_t *block = malloc(block_bytes);
+    if (block == NULL)
+        return -ENOMEM;
+    int error = 0;
+    ssize_t got = (ssize_t)block_bytes;
+    for (off_t from = 0; error == 0 && got == (ssize_t)block_bytes; from += got) {
+        got = read_block(fd, block, block_bytes, from);
+        if (got < 0)
+            error = (int)got;
+        for (ssize_t at = 0; error == 0 && at + (ssize_t)row_bytes <= got; at += row_bytes) {
+            fv_entry row;
+            fv_row_decode(block + at, offset_width, &row);
+            error = replay_row(t, &row, version, counters);
+        }
+    }
+    free(block);
+    assert(error <= 0);
+    return error;
+}
+
+int fv_map_load(fv_map *map, int fd, int offset_width, int version, fv_counters *counters)
+{
+    assert(counters != NULL);
+    memset(counters, 0, sizeof *counters);
+    if ((offset_width != 4 && offset_width != 5) || version < 1 || version > 3)
+        return -EINVAL;
+    fv_tree loaded = {0};
+    int error = replay_log(&loaded, fd, offset_width, version, counters);
+    lock_exclusive(map);
+    if (error == 0 && map->tree.count != 0)
+        error = -EINVAL;
+    if (error == 0) {
+        fv_tree_free(&map->tree);
+        map->tree = loaded;
+        loaded = (fv_tree){0};
+    }
+    unlock(map);
+    fv_tree_free(&loaded);
+    return error;
+}
