@@ -173,6 +173,13 @@ class CompactMap:
             raise DiskIOError(f"read index: {os.strerror(-result)}")
         return counters
 
+    def detach(self) -> Any:
+        """Gives the ``fv_map *`` away, to a C volume that frees it; this object is void after it."""
+        handle = self.cdata
+        ffi.gc(handle, None)
+        self.cdata = ffi.NULL
+        return handle
+
     @property
     def memory_bytes(self) -> int:
         """Bytes of memory held, allocator overhead included."""

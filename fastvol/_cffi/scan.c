@@ -167,8 +167,11 @@ static int walk_records(walk *w, row_writer *writer, uint64_t from, int verify)
     int32_t size = 0;
     while (next_header(w, position, &id, &size, &length)) {
         int last = position + length >= w->to;
-        if ((verify || last) && !check_record(w, position, size))
-            break;
+        if ((verify || last) && !check_record(w, position, size)) {
+            if (last || w->out->stopped != FV_SCAN_BAD_SUM)
+                break;
+            w->out->damaged++;
+        }
         if (put_row(writer, id, position, size > 0 ? size : -1) != 0)
             return -1;
         w->out->records++;
@@ -176,6 +179,42 @@ static int walk_records(walk *w, row_writer *writer, uint64_t from, int verify)
         w->out->position = position;
     }
     return 0;
+}
+
+int fv_scan_find_record(int dat_fd, uint64_t from, uint64_t to, int version, uint64_t *found,
+                        int *sys_errno)
+{
+    fv_scan_result ignored;
+    memset(&ignored, 0, sizeof ignored);
+    walk w = {.fd = dat_fd, .version = version, .to = to, .out = &ignored};
+    uint8_t *block = malloc(READ_STEP + FV_NEEDLE_HEADER);
+    int result = block == NULL ? -1 : 0;
+    *sys_errno = ENOMEM;
+    for (uint64_t base = (from + 7) & ~(uint64_t)7; result == 0 && base < to; base += READ_STEP) {
+        ssize_t got = read_fully(dat_fd, block, READ_STEP + FV_NEEDLE_HEADER, base);
+        if (got < 0) {
+            *sys_errno = errno;
+            result = -1;
+        }
+        for (ssize_t at = 0; result == 0 && at < READ_STEP && at + FV_NEEDLE_HEADER <= got; at += 8) {
+            uint64_t id = load64(block + at + 4);
+            int32_t size = (int32_t)load32(block + at + 12);
+            uint64_t position = base + (uint64_t)at;
+            if (id == 0 || size <= 4 || fv_needle_actual_size(size, version) > to - position)
+                continue;
+            ignored.stopped = FV_SCAN_END;
+            if (check_record(&w, position, size)) {
+                *found = position;
+                result = 1;
+            } else if (ignored.stopped == FV_SCAN_IO_ERROR) {
+                *sys_errno = ignored.sys_errno;
+                result = -1;
+            }
+        }
+    }
+    free(block);
+    free(w.buffer);
+    return result;
 }
 
 int fv_scan_to_index(int dat_fd, uint64_t from, uint64_t to, int version, int verify, int idx_fd,

@@ -10,23 +10,31 @@
 #define FV_SCAN_ZEROS 1       /* at an all-zero header: preallocated or lost space */
 #define FV_SCAN_TORN 2        /* a record leaves the range, or its lengths make no sense */
 #define FV_SCAN_BAD_SUM 3     /* a record fails its checksum */
-#define FV_SCAN_IO_ERROR (-1) /* sys_errno says which */
+#define FV_SCAN_IO_ERROR -1 /* sys_errno says which */
 
 typedef struct {
     int stopped;
     int sys_errno;
     uint64_t position;       /* end of the last good record */
     uint64_t records;
+    uint64_t damaged;        /* of them fail their checksum, with good lengths and more behind them */
     uint64_t rows_bytes;     /* bytes appended to the index */
     uint64_t last_append_ns; /* of the last good record, version 3 */
 } fv_scan_result;
 
 /* Appends one index row per record of dat_fd[from, to) at idx_offset of idx_fd.  `verify` reads and
- * checks every payload; otherwise only headers are read, and the last record is checked.
+ * checks every payload; otherwise only headers are read, and the last record is checked.  A record
+ * that fails its checksum stops the walk only where nothing follows it (a torn last write);
+ * elsewhere it keeps its row, for reads to report.
  * A record without payload becomes a deletion: a data file cannot tell an empty file from a tombstone
  * (weed/storage/volume_idx_repair.go).  Returns 0, or -1 when the index cannot be written. */
 int fv_scan_to_index(int dat_fd, uint64_t from, uint64_t to, int version, int verify, int idx_fd,
                      uint64_t idx_offset, int offset_width, fv_scan_result *out);
+
+/* Looks for a whole, checked record with payload at any 8-byte step of dat_fd[from, to).
+ * Returns 1 and its offset in *found, 0 when there is none, -1 with *sys_errno set. */
+int fv_scan_find_record(int dat_fd, uint64_t from, uint64_t to, int version, uint64_t *found,
+                        int *sys_errno);
 
 typedef struct {
     uint64_t rows;         /* whole rows */

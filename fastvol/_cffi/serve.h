@@ -40,7 +40,7 @@ typedef struct fv_conn fv_conn;
 #define FV_COUNT_COLD 6
 #define FV_COUNT_PYTHON 7
 #define FV_COUNT_BUCKETS 24 /* of the duration histogram: 0.1 ms * 2^k, then the rest */
-#define FV_COUNTS (8 + FV_COUNT_BUCKETS + 1)
+#define FV_COUNTS 33 /* the eight above, the buckets, and the rest */
 
 typedef struct {
     const char *server_header; /* value of the Server header */

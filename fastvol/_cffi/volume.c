@@ -148,6 +148,27 @@ int fv_volume_dat_fd(fv_volume *volume)
     return volume->dat_fd;
 }
 
+int fv_volume_index_is_read_only(fv_volume *volume)
+{
+    return volume->idx_fd < 0 || (fcntl(volume->idx_fd, F_GETFL) & O_ACCMODE) == O_RDONLY ||
+           (fcntl(volume->dat_fd, F_GETFL) & O_ACCMODE) == O_RDONLY;
+}
+
+int fv_volume_has_live_empty_file(fv_volume *volume)
+{
+    fv_entry batch[256];
+    uint64_t first = 0;
+    for (;;) {
+        size_t count = fv_map_scan(volume->map, first, batch, 256);
+        for (size_t i = 0; i < count; i++)
+            if (batch[i].size == 0 && batch[i].offset != 0)
+                return 1;
+        if (count < 256 || batch[count - 1].id == UINT64_MAX)
+            return 0;
+        first = batch[count - 1].id + 1;
+    }
+}
+
 fv_map *fv_volume_map(fv_volume *volume)
 {
     return volume->map;
@@ -658,6 +679,12 @@ int fv_volume_sync(fv_volume *volume, int *on_index)
         return -errno;
     }
     return 0;
+}
+
+void fv_reserve(int fd, uint64_t size)
+{
+    int ignored = fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)size);
+    (void)ignored;
 }
 
 /* ---- verified once --------------------------------------------------------------------------- */

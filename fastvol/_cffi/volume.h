@@ -15,16 +15,16 @@ typedef struct fv_volume fv_volume;
 
 /* Results below the needle faults of needle.h (-1 .. -4). */
 #define FV_OK 0
-#define FV_NOT_FOUND (-10)
-#define FV_DELETED (-11)
-#define FV_COLD (-12)      /* not in the page cache, and the caller must not wait */
-#define FV_IO_ERROR (-13)  /* sys_errno says which */
-#define FV_BAD_COOKIE (-15)
-#define FV_OVERFLOW (-16)  /* beyond what the offset width can address */
-#define FV_NO_MEMORY (-17)
-#define FV_BUSY (-19)      /* another writer holds the lock, and the caller must not wait */
-#define FV_READ_ONLY (-20)
-#define FV_BAD_META (-21)  /* metadata length out of bounds */
+#define FV_NOT_FOUND -10
+#define FV_DELETED -11
+#define FV_COLD -12      /* not in the page cache, and the caller must not wait */
+#define FV_IO_ERROR -13  /* sys_errno says which */
+#define FV_BAD_COOKIE -15
+#define FV_OVERFLOW -16  /* beyond what the offset width can address */
+#define FV_NO_MEMORY -17
+#define FV_BUSY -19      /* another writer holds the lock, and the caller must not wait */
+#define FV_READ_ONLY -20
+#define FV_BAD_META -21  /* metadata length out of bounds */
 
 #define FV_READ_DELETED 1  /* a deleted needle whose size is still known is read */
 #define FV_READ_META 2     /* leave the payload of v2/v3 records out of the buffer */
@@ -89,6 +89,9 @@ void fv_volume_unref(fv_volume *volume);
 void fv_volume_get_stat(fv_volume *volume, fv_volume_stat *out);
 void fv_volume_set_flags(fv_volume *volume, unsigned flags);
 int fv_volume_dat_fd(fv_volume *volume);
+int fv_volume_index_is_read_only(fv_volume *volume);
+/* 1 when some live entry has no payload. */
+int fv_volume_has_live_empty_file(fv_volume *volume);
 fv_map *fv_volume_map(fv_volume *volume);
 
 /* Reads one needle by id, checked (unless FV_READ_META).  out->buffer is to be given back with
@@ -109,6 +112,8 @@ int fv_volume_delete(fv_volume *volume, uint64_t id, uint32_t cookie, uint32_t c
                      fv_write_result *out);
 /* Makes everything appended so far durable, data first.  0 or a negative errno; *on_index tells which. */
 int fv_volume_sync(fv_volume *volume, int *on_index);
+/* Reserves blocks behind a file's end without growing it; a file system that cannot is no error. */
+void fv_reserve(int fd, uint64_t size);
 /* cffi:end */
 
 /* For the fast read. */

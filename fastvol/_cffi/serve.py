@@ -1,0 +1,236 @@
+"""Typed face of the fast read: server, loop and connection of ``serve.h``.
+
+Only the thread of the event loop may call into a :class:`NativeLoop` or a :class:`NativeConnection`;
+a :class:`NativeServer` is shared.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fastvol._cffi._core import ffi, lib
+from fastvol._cffi.volume import NativeVolume
+
+WAIT: Final[int] = lib.FV_CONN_WAIT
+WRITE: Final[int] = lib.FV_CONN_WRITE
+COLD: Final[int] = lib.FV_CONN_COLD
+PYTHON: Final[int] = lib.FV_CONN_PYTHON
+CLOSED: Final[int] = lib.FV_CONN_CLOSED
+
+INPUT_BYTES_MAX: Final = 64 * 1024
+"""What a connection may hold unanswered; more than that is given to Python in pieces."""
+
+_TOKENS: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class ServeCounts:
+    """Answers of the fast read so far, by method and status, and what it passed on."""
+
+    get_200: int
+    get_206: int
+    get_304: int
+    head_200: int
+    head_304: int
+    bytes_sent: int
+    cold: int
+    to_python: int
+    duration_buckets: tuple[int, ...]
+    """Answers per bucket of 0.1 ms * 2^k, the last one being everything above."""
+
+
+class NativeServer:
+    """What all event loops share: the volumes, the options, the counters."""
+
+    def __init__(
+        self,
+        *,
+        server_header: str,
+        copy_max: int,
+        inline_verify_max: int,
+        verify_once: bool,
+        io_threads: int,
+    ) -> None:
+        """Sizes in bytes: bodies up to ``copy_max`` are sent from memory, larger ones by sendfile;
+        payloads above ``inline_verify_max`` are checked by the I/O threads.
+
+        Raises:
+            MemoryError
+        """
+        header = ffi.new("char[]", server_header.encode())
+        options = ffi.new("fv_server_options *")
+        options.server_header = header
+        options.copy_max = copy_max
+        options.inline_verify_max = inline_verify_max
+        options.verify_once = verify_once
+        options.io_threads = io_threads
+        self._pointer = lib.fv_server_new(options)
+        if self._pointer == ffi.NULL:
+            raise MemoryError
+
+    @property
+    def pointer(self) -> Any:
+        """The C object."""
+        return self._pointer
+
+    def add_mime_types(self, types: Iterable[tuple[str, str]], *, lower: bool) -> None:
+        """Adds (extension with its dot, type) pairs to the exact or the lower-case table."""
+        for extension, content_type in types:
+            if lib.fv_server_add_mime(
+                self._pointer, lower, extension.encode(), content_type.encode()
+            ):
+                raise MemoryError
+
+    def set_fast_read(self, on: bool) -> None:
+        """Switches the fast read; off, every request goes to the complete handlers."""
+        lib.fv_server_set_fast_read(self._pointer, on)
+
+    def put_volume(self, volume_id: int, volume: NativeVolume) -> None:
+        """Serves ``volume`` under ``volume_id``; the table keeps its own reference."""
+        if lib.fv_server_put_volume(self._pointer, volume_id, volume.pointer):
+            raise MemoryError
+
+    def drop_volume(self, volume_id: int) -> None:
+        """Stops serving the id; responses under way are finished."""
+        lib.fv_server_drop_volume(self._pointer, volume_id)
+
+    def counts(self) -> ServeCounts:
+        """The counters since start."""
+        out = ffi.new("uint64_t[]", lib.FV_COUNTS)
+        lib.fv_server_counts(self._pointer, out)
+        values = list(out)
+        return ServeCounts(*values[:8], tuple(values[8:]))
+
+    def close(self) -> None:
+        """Frees everything; all loops must be closed."""
+        pointer, self._pointer = self._pointer, ffi.NULL
+        if pointer != ffi.NULL:
+            lib.fv_server_free(pointer)
+
+
+class NativeLoop:
+    """One event loop's connections and the cold reads that it waits for."""
+
+    def __init__(self, server: NativeServer) -> None:
+        self._pointer = lib.fv_loop_new(server.pointer)
+        if self._pointer == ffi.NULL:
+            raise MemoryError
+        self._tokens = ffi.new("uint64_t[]", _TOKENS)
+
+    @property
+    def pointer(self) -> Any:
+        """The C object."""
+        return self._pointer
+
+    def eventfd(self) -> int:
+        """Becomes readable when :meth:`completed` has something."""
+        return int(lib.fv_loop_eventfd(self._pointer))
+
+    def completed(self) -> list[int]:
+        """Tokens of connections to be resumed."""
+        count = lib.fv_loop_completed(self._pointer, self._tokens, _TOKENS)
+        return [self._tokens[i] for i in range(count)]
+
+    def expired(self, idle_ms: int, head_ms: int) -> list[int]:
+        """Tokens of connections idle that long, or whose request head is unfinished that long."""
+        count = lib.fv_loop_expired(self._pointer, idle_ms, head_ms, self._tokens, _TOKENS)
+        return [self._tokens[i] for i in range(count)]
+
+    def connections(self) -> int:
+        """How many connections are open."""
+        return int(lib.fv_loop_connections(self._pointer))
+
+    def close(self) -> None:
+        """Frees the loop; its connections must be closed."""
+        pointer, self._pointer = self._pointer, ffi.NULL
+        if pointer != ffi.NULL:
+            lib.fv_loop_free(pointer)
+
+
+class NativeConnection:
+    """One raw non-blocking socket; every call returns WAIT, WRITE, COLD, PYTHON or CLOSED."""
+
+    __slots__ = ("_pointer",)
+
+    def __init__(self, loop: NativeLoop, fd: int, token: int) -> None:
+        self._pointer = lib.fv_conn_new(loop.pointer, fd, token)
+        if self._pointer == ffi.NULL:
+            raise MemoryError
+
+    def readable(self) -> int:
+        """Receives and answers."""
+        return lib.fv_conn_readable(self._pointer)  # type: ignore[no-any-return]
+
+    def writable(self) -> int:
+        """Sends what was blocked, then goes on."""
+        return lib.fv_conn_writable(self._pointer)  # type: ignore[no-any-return]
+
+    def resume(self) -> int:
+        """Repeats the request whose cold read has come in."""
+        return lib.fv_conn_resume(self._pointer)  # type: ignore[no-any-return]
+
+    def pending(self) -> int:
+        """Bytes received and not consumed."""
+        return lib.fv_conn_pending(self._pointer)  # type: ignore[no-any-return]
+
+    def take(self) -> bytearray:
+        """Takes those bytes away."""
+        size = lib.fv_conn_pending(self._pointer)
+        out = bytearray(size)
+        if size:
+            lib.fv_conn_take(self._pointer, ffi.from_buffer("uint8_t[]", out), size)
+        return out
+
+    def give(self, data: bytes | bytearray) -> int:
+        """Gives bytes back, at most ``INPUT_BYTES_MAX``, and goes on with them."""
+        if not data:
+            return lib.fv_conn_give(self._pointer, ffi.NULL, 0)  # type: ignore[no-any-return]
+        view = ffi.from_buffer("uint8_t[]", data)
+        return lib.fv_conn_give(self._pointer, view, len(data))  # type: ignore[no-any-return]
+
+    def touch(self) -> None:
+        """There was traffic that C did not see."""
+        lib.fv_conn_touch(self._pointer)
+
+    def set_busy(self, busy: bool) -> None:
+        """While a handler works, the connection does not expire."""
+        lib.fv_conn_set_busy(self._pointer, busy)
+
+    def set_head_pending(self, pending: bool) -> None:
+        """An unfinished head is in Python's hands; its deadline runs from now."""
+        lib.fv_conn_set_head_pending(self._pointer, pending)
+
+    def close(self) -> None:
+        """Frees the C side; the descriptor stays the caller's."""
+        pointer, self._pointer = self._pointer, ffi.NULL
+        if pointer != ffi.NULL:
+            lib.fv_conn_free(pointer)
+
+
+def http_date(second: int) -> str:
+    """IMF-fixdate of a Unix time in seconds; empty when the year has not four digits."""
+    out = ffi.new("char[]", 32)
+    length = lib.fv_http_date_text(second, out)
+    return ffi.buffer(out, length)[:].decode()
+
+
+def request_id() -> str:
+    """24 upper-case hex digits: nanoseconds, then four random bytes."""
+    out = ffi.new("char[]", 24)
+    lib.fv_request_id(out)
+    return ffi.buffer(out, 24)[:].decode()
+
+
+def sniff_content_type(data: bytes | bytearray | memoryview) -> str:
+    """Content type by the first 512 bytes (Go's net/http.DetectContentType)."""
+    head = bytes(data[:512])
+    view = ffi.from_buffer("uint8_t[]", head) if head else ffi.NULL
+    return ffi.string(lib.fv_sniff_content_type(view, len(head))).decode()  # type: ignore[no-any-return]
+
+
+def format_disposition(name: bytes) -> str | None:
+    """``inline; filename=…`` of a stored name, or None when it needs the extended form."""
+    out = ffi.new("char[]", 2 * len(name) + 32)
+    view = ffi.from_buffer("uint8_t[]", name) if name else ffi.NULL
+    length = lib.fv_format_disposition(view, len(name), out, 2 * len(name) + 32)
+    return ffi.buffer(out, length)[:].decode() if length else None

@@ -1,0 +1,395 @@
+"""Typed face of the C volume: one open data file with its index log and map.
+
+Everything here may be called from any thread; reads never wait for a writer's I/O.
+"""
+
+import os
+from dataclasses import dataclass
+from typing import Any, Final
+
+from fastvol._cffi._core import ffi, lib
+
+NOT_FOUND: Final[int] = lib.FV_NOT_FOUND
+DELETED: Final[int] = lib.FV_DELETED
+COLD: Final[int] = lib.FV_COLD
+IO_ERROR: Final[int] = lib.FV_IO_ERROR
+BAD_COOKIE: Final[int] = lib.FV_BAD_COOKIE
+OVERFLOW: Final[int] = lib.FV_OVERFLOW
+NO_MEMORY: Final[int] = lib.FV_NO_MEMORY
+BUSY: Final[int] = lib.FV_BUSY
+READ_ONLY: Final[int] = lib.FV_READ_ONLY
+BAD_META: Final[int] = lib.FV_BAD_META
+SHORT: Final[int] = lib.FV_NEEDLE_SHORT
+SIZE_MISMATCH: Final[int] = lib.FV_NEEDLE_SIZE_MISMATCH
+OUT_OF_RANGE: Final[int] = lib.FV_NEEDLE_OUT_OF_RANGE
+BAD_CRC: Final[int] = lib.FV_NEEDLE_BAD_CRC
+
+NO_WRITE: Final[int] = lib.FV_VOLUME_NO_WRITE
+NO_DELETE: Final[int] = lib.FV_VOLUME_NO_DELETE
+NO_FAST_READ: Final[int] = lib.FV_VOLUME_NO_FAST_READ
+
+
+class NativeFaultError(Exception):
+    """A C call did not give what was asked; ``code`` is one of the constants above.
+
+    The caller knows the volume and the needle and turns this into an error of the tree.
+    """
+
+    def __init__(
+        self,
+        code: int,
+        *,
+        sys_errno: int = 0,
+        part: int = 0,
+        found_id: int = 0,
+        found_size: int = 0,
+        computed: int = 0,
+        stored: int = 0,
+        offset: int = 0,
+        got: int = 0,
+        limit: int = 0,
+        on_index: bool = False,
+    ) -> None:
+        super().__init__(code)
+        self.code = code
+        self.sys_errno = sys_errno
+        self.part = part
+        self.found_id = found_id
+        self.found_size = found_size
+        self.computed = computed
+        self.stored = stored
+        self.offset = offset
+        self.got = got
+        self.limit = limit
+        self.on_index = on_index
+
+    @property
+    def os_text(self) -> str:
+        """The operating system's words for ``sys_errno``, as Go prints them (lower case)."""
+        return os.strerror(self.sys_errno).lower() if self.sys_errno else "input/output error"
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeStat:
+    """Counters and positions of a volume at one moment; byte counts are in bytes."""
+
+    dat_size: int
+    idx_size: int
+    last_append_ns: int
+    modified_second: int
+    last_modified_second: int
+    file_count: int
+    deleted_count: int
+    content_size: int
+    deleted_size: int
+    max_file_key: int
+    max_end: int
+    map_memory: int
+    map_count: int
+
+
+@dataclass(slots=True)
+class NativeNeedle:
+    """A needle as read: fields as in the record; ``data`` is empty when ``meta_only``."""
+
+    id: int
+    cookie: int
+    size: int
+    checksum: int
+    data_size: int
+    flags: int
+    name: bytes
+    mime: bytes
+    pairs: bytes
+    ttl: bytes
+    last_modified: int
+    append_at_ns: int
+    data: bytes
+    data_offset: int
+    record_offset: int
+    meta_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NativeWrite:
+    """What a write or a delete did; ``offset`` and sizes in bytes."""
+
+    offset: int
+    size: int
+    unchanged: bool
+    old_data_size: int
+    append_at_ns: int
+
+
+def _bytes_of(pointer: Any, length: int) -> bytes:
+    return bytes(ffi.buffer(pointer, length)) if length else b""
+
+
+def _read_fault(code: int, read: Any) -> NativeFaultError:
+    fault = read.fault
+    return NativeFaultError(
+        code,
+        sys_errno=read.sys_errno,
+        part=fault.part,
+        found_id=fault.found_id,
+        found_size=fault.found_size,
+        computed=fault.computed,
+        stored=fault.stored,
+        offset=read.offset,
+        got=read.got,
+    )
+
+
+class NativeVolume:
+    """Owns one reference to a C volume; :meth:`release` gives it back."""
+
+    __slots__ = ("_pointer",)
+
+    def __init__(
+        self,
+        *,
+        volume_id: int,
+        version: int,
+        offset_width: int,
+        dat_fd: int,
+        idx_fd: int,
+        dat_size: int,
+        idx_size: int,
+        last_append_ns: int,
+        modified_second: int,
+        ttl: bytes,
+        map_pointer: Any,
+        counters_pointer: Any,
+    ) -> None:
+        """Takes over both descriptors and the map; ``idx_fd`` -1 means a read-only index.
+
+        Raises:
+            MemoryError: the descriptors are closed then, too.
+        """
+        spec = ffi.new("fv_volume_spec *")
+        spec.id = volume_id
+        spec.version = version
+        spec.offset_width = offset_width
+        spec.dat_fd = dat_fd
+        spec.idx_fd = idx_fd
+        spec.dat_size = dat_size
+        spec.idx_size = idx_size
+        spec.last_append_ns = last_append_ns
+        spec.modified_second = modified_second
+        spec.ttl[0], spec.ttl[1] = ttl
+        self._pointer = lib.fv_volume_new(spec, map_pointer, counters_pointer)
+        if self._pointer == ffi.NULL:
+            raise MemoryError
+
+    @property
+    def pointer(self) -> Any:
+        """The C object, for the fast read's table; NULL after :meth:`release`."""
+        return self._pointer
+
+    def release(self) -> None:
+        """Gives the reference back; files close when the last reader is done."""
+        pointer, self._pointer = self._pointer, ffi.NULL
+        if pointer != ffi.NULL:
+            lib.fv_volume_unref(pointer)
+
+    def stat(self) -> VolumeStat:
+        """A consistent copy of the counters."""
+        stat = ffi.new("fv_volume_stat *")
+        lib.fv_volume_get_stat(self._pointer, stat)
+        counters = stat.counters
+        return VolumeStat(
+            dat_size=stat.dat_size,
+            idx_size=stat.idx_size,
+            last_append_ns=stat.last_append_ns,
+            modified_second=stat.modified_second,
+            last_modified_second=stat.last_modified_second,
+            file_count=counters.file_count,
+            deleted_count=counters.deletion_count,
+            content_size=counters.file_bytes,
+            deleted_size=counters.deletion_bytes,
+            max_file_key=counters.max_key,
+            max_end=counters.max_end,
+            map_memory=stat.map_memory,
+            map_count=stat.map_count,
+        )
+
+    def set_flags(self, flags: int) -> None:
+        """Replaces the flags (``NO_WRITE``, ``NO_DELETE``, ``NO_FAST_READ``)."""
+        lib.fv_volume_set_flags(self._pointer, flags)
+
+    def entry(self, needle_id: int) -> tuple[int, int] | None:
+        """(offset in bytes, body size) of the map's entry, deleted ones included."""
+        entry = ffi.new("fv_entry *")
+        if not lib.fv_map_get(lib.fv_volume_map(self._pointer), needle_id, entry):
+            return None
+        return entry.offset * 8, entry.size
+
+    def index_is_read_only(self) -> bool:
+        """Whether either file was opened without write access."""
+        return bool(lib.fv_volume_index_is_read_only(self._pointer))
+
+    def has_live_empty_file(self) -> bool:
+        """Whether some live entry has no payload."""
+        return bool(lib.fv_volume_has_live_empty_file(self._pointer))
+
+    def dat_fd(self) -> int:
+        """Descriptor of the data file, valid as long as this reference is."""
+        return int(lib.fv_volume_dat_fd(self._pointer))
+
+    def read(
+        self, needle_id: int, *, deleted: bool = False, meta: bool = False, nowait: bool = False
+    ) -> NativeNeedle:
+        """Reads one needle, its checksum checked unless ``meta``.
+
+        Raises:
+            NativeFaultError: any failure; ``COLD`` only with ``nowait``.
+        """
+        mode = (
+            (lib.FV_READ_DELETED if deleted else 0)
+            | (lib.FV_READ_META if meta else 0)
+            | (lib.FV_READ_NOWAIT if nowait else 0)
+        )
+        read = ffi.new("fv_read *")
+        code = lib.fv_volume_read(self._pointer, needle_id, mode, read)
+        try:
+            if code != 0:
+                raise _read_fault(code, read)
+            needle = read.needle
+            return NativeNeedle(
+                id=needle.id,
+                cookie=needle.cookie,
+                size=needle.size,
+                checksum=needle.checksum,
+                data_size=needle.data_size,
+                flags=needle.flags,
+                name=_bytes_of(needle.name, needle.name_size),
+                mime=_bytes_of(needle.mime, needle.mime_size),
+                pairs=_bytes_of(needle.pairs, needle.pairs_size),
+                ttl=bytes((needle.ttl[0], needle.ttl[1])),
+                last_modified=needle.last_modified,
+                append_at_ns=needle.append_at_ns,
+                data=b"" if read.meta_only else _bytes_of(needle.data, needle.data_size),
+                data_offset=read.data_offset,
+                record_offset=read.offset,
+                meta_only=bool(read.meta_only),
+            )
+        finally:
+            lib.fv_read_release(read)
+
+    def verify(self, data_offset: int, data_size: int, stored: int, *, nowait: bool = False) -> int:
+        """Checks a payload in place and returns its raw checksum.
+
+        Raises:
+            NativeFaultError: ``BAD_CRC``, ``IO_ERROR``; ``COLD`` only with ``nowait``.
+        """
+        fault = ffi.new("fv_fault *")
+        code = lib.fv_volume_verify(self._pointer, data_offset, data_size, stored, nowait, fault)
+        if code != 0:
+            raise NativeFaultError(code, computed=fault.computed, stored=fault.stored)
+        return int(fault.computed)
+
+    def write(
+        self,
+        *,
+        needle_id: int,
+        cookie: int,
+        data: bytes | bytearray | memoryview,
+        checksum: int,
+        flags: int,
+        name: bytes,
+        mime: bytes,
+        pairs: bytes,
+        last_modified: int,
+        ttl: bytes,
+        check_cookie: bool,
+        nowait: bool = False,
+    ) -> NativeWrite:
+        """Appends one needle; nothing stays behind after a failure.
+
+        Raises:
+            NativeFaultError: ``BUSY`` and ``COLD`` only with ``nowait``.
+        """
+        needle = ffi.new("fv_needle *")
+        keep = []
+        needle.id = needle_id
+        needle.cookie = cookie
+        needle.checksum = checksum
+        needle.data_size = len(data)
+        if needle.data_size:
+            view = ffi.from_buffer("uint8_t[]", data)
+            keep.append(view)
+            needle.data = view
+            needle.flags = flags
+            if name:
+                view = ffi.from_buffer("uint8_t[]", name)
+                keep.append(view)
+                needle.name = view
+                needle.name_size = len(name)
+            if mime:
+                view = ffi.from_buffer("uint8_t[]", mime)
+                keep.append(view)
+                needle.mime = view
+                needle.mime_size = len(mime)
+            if pairs:
+                view = ffi.from_buffer("uint8_t[]", pairs)
+                keep.append(view)
+                needle.pairs = view
+                needle.pairs_size = len(pairs)
+            needle.ttl[0], needle.ttl[1] = ttl
+        needle.last_modified = last_modified
+        out = ffi.new("fv_write_result *")
+        code = lib.fv_volume_write(self._pointer, needle, check_cookie, nowait, out)
+        keep.clear()
+        if code != 0:
+            raise self._write_fault(code, out)
+        return self._write_result(out)
+
+    def delete(
+        self, needle_id: int, cookie: int, checksum: int, *, nowait: bool = False
+    ) -> NativeWrite:
+        """Appends a tombstone; ``size`` 0 when there was nothing to delete.
+
+        Raises:
+            NativeFaultError: as :meth:`write`.
+        """
+        out = ffi.new("fv_write_result *")
+        code = lib.fv_volume_delete(self._pointer, needle_id, cookie, checksum, nowait, out)
+        if code != 0:
+            raise self._write_fault(code, out)
+        return self._write_result(out)
+
+    def sync(self) -> None:
+        """Makes everything appended so far durable: data, then index.
+
+        Raises:
+            NativeFaultError: ``IO_ERROR`` with ``on_index`` telling which file.
+        """
+        on_index = ffi.new("int *")
+        code = lib.fv_volume_sync(self._pointer, on_index)
+        if code != 0:
+            raise NativeFaultError(IO_ERROR, sys_errno=-code, on_index=bool(on_index[0]))
+
+    @staticmethod
+    def _write_fault(code: int, out: Any) -> NativeFaultError:
+        return NativeFaultError(
+            code,
+            sys_errno=out.sys_errno,
+            offset=out.offset,
+            limit=out.limit,
+            on_index=bool(out.failed_on_index),
+        )
+
+    @staticmethod
+    def _write_result(out: Any) -> NativeWrite:
+        return NativeWrite(
+            offset=out.offset,
+            size=out.size,
+            unchanged=bool(out.unchanged),
+            old_data_size=out.old_data_size,
+            append_at_ns=out.append_at_ns,
+        )
+
+
+def reserve(fd: int, size: int) -> None:
+    """Reserves ``size`` bytes of blocks without growing the file, where the file system can."""
+    lib.fv_reserve(fd, size)
