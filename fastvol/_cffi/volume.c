@@ -148,12 +148,6 @@ int fv_volume_dat_fd(fv_volume *volume)
     return volume->dat_fd;
 }
 
-int fv_volume_index_is_read_only(fv_volume *volume)
-{
-    return volume->idx_fd < 0 || (fcntl(volume->idx_fd, F_GETFL) & O_ACCMODE) == O_RDONLY ||
-           (fcntl(volume->dat_fd, F_GETFL) & O_ACCMODE) == O_RDONLY;
-}
-
 int fv_volume_has_live_empty_file(fv_volume *volume)
 {
     fv_entry batch[256];

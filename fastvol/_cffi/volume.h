@@ -89,7 +89,6 @@ void fv_volume_unref(fv_volume *volume);
 void fv_volume_get_stat(fv_volume *volume, fv_volume_stat *out);
 void fv_volume_set_flags(fv_volume *volume, unsigned flags);
 int fv_volume_dat_fd(fv_volume *volume);
-int fv_volume_index_is_read_only(fv_volume *volume);
 /* 1 when some live entry has no payload. */
 int fv_volume_has_live_empty_file(fv_volume *volume);
 fv_map *fv_volume_map(fv_volume *volume);

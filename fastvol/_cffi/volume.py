@@ -224,10 +224,6 @@ class NativeVolume:
             return None
         return entry.offset * 8, entry.size
 
-    def index_is_read_only(self) -> bool:
-        """Whether either file was opened without write access."""
-        return bool(lib.fv_volume_index_is_read_only(self._pointer))
-
     def has_live_empty_file(self) -> bool:
         """Whether some live entry has no payload."""
         return bool(lib.fv_volume_has_live_empty_file(self._pointer))

@@ -162,9 +162,7 @@ class _Opening:
             width = info.bytes_offset or self._default_offset_width
             rebuild_index(dat_fd, dat_size, first, version, width, idx_path, files.volume_id)
         may_write = not self._no_write_or_delete
-        idx_flags = os.O_RDWR | os.O_CREAT if may_write else os.O_RDONLY
-        if not may_write and not idx_path.exists():
-            idx_flags |= os.O_CREAT
+        idx_flags = (os.O_RDWR if may_write else os.O_RDONLY) | os.O_CREAT
         idx_fd = open_file(idx_path, idx_flags)
         stack.callback(os.close, idx_fd)
         width = self._offset_width(dat_fd, idx_fd, info)

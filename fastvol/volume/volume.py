@@ -101,6 +101,7 @@ class Volume:
         self.unavailable_reason: str | None = opened.unavailable
         self._no_write_or_delete = opened.no_write_or_delete or opened.unavailable is not None
         self._no_write_can_delete = opened.no_write_can_delete
+        self._opened_read_only = opened.no_write_or_delete
         self._disk_space_low = False
         self._reasons = list(opened.reasons)
         if opened.unavailable is not None:
@@ -390,32 +391,50 @@ class Volume:
             if persist:
                 self._persist_mark(read_only=True, can_delete=can_delete, doing="read-only")
 
-    def mark_writable(self) -> None:
+    def mark_writable(self) -> bool:
         """Takes the marks away, on disk too (MarkVolumeWritable).
 
+        A volume that was opened read-only is opened anew, so that what its open left undone (a torn
+        tail, an index without write access) is made good before the first write.
+
+        Returns:
+            Whether :attr:`native` is another object now.
+
         Raises:
-            StorageError: the volume is unavailable, its files are not writable, or the mark could not
-                be persisted.
+            StorageError: the volume is unavailable, damaged, or its files are not writable; or the mark
+                could not be persisted.
         """
         with self._state_lock:
             if self.unavailable:
-                reason = self.unavailable_reason
-                detail = f": {reason}" if reason else ""
                 raise StorageError(
-                    f"volume {self.id} cannot be marked writable: "
-                    f"volume {self.id} is unavailable{detail}: volume unavailable"
+                    f"volume {self.id} cannot be marked writable: {self._unavailable_text()}"
                 )
-            if self.native.index_is_read_only():
-                raise VolumeReadOnlyError(
-                    f"volume {self.id} reopen idx for write: its files were opened read-only; "
-                    "unmount, correct the file modes and mount it again"
-                )
+            self._persist_mark(read_only=False, can_delete=False, doing="writable")
+            replaced = self._opened_read_only and self._open_again()
             self._no_write_or_delete = False
             self._no_write_can_delete = False
             self.quarantined = False
             self._reasons = []
             self._apply_flags()
-            self._persist_mark(read_only=False, can_delete=False, doing="writable")
+            return replaced
+
+    def _open_again(self) -> bool:
+        opened = open_volume(
+            self.directory,
+            self.index_directory,
+            self.collection,
+            self.id,
+            default_offset_width=self.offset_width,
+        )
+        if opened.no_write_or_delete:
+            opened.native.release()
+            words = "; ".join(reason.words for reason in opened.reasons)
+            raise VolumeReadOnlyError(f"volume {self.id} cannot be marked writable: {words}")
+        previous, self._native = self.native, opened.native
+        self.super_block = opened.super_block
+        self._opened_read_only = False
+        previous.release()
+        return True
 
     def _persist_mark(self, *, read_only: bool, can_delete: bool, doing: str) -> None:
         self.info.read_only = read_only
@@ -429,10 +448,13 @@ class Volume:
 
     # --- needles ------------------------------------------------------------------------------
 
+    def _unavailable_text(self) -> str:
+        detail = f": {self.unavailable_reason}" if self.unavailable_reason else ""
+        return f"volume {self.id} is unavailable{detail}: volume unavailable"
+
     def _check_available(self) -> None:
-        if self.unavailable_reason is not None:
-            detail = f": {self.unavailable_reason}" if self.unavailable_reason else ""
-            raise DiskIOError(f"volume {self.id} is unavailable{detail}: volume unavailable")
+        if self.unavailable:
+            raise DiskIOError(self._unavailable_text())
 
     def load(
         self,
