@@ -1,0 +1,70 @@
+"""Go's view of text: strings are bytes that are usually UTF-8.
+
+Everything the HTTP layer calls text is a ``str`` made by :func:`to_text`: bytes that are not UTF-8
+become lone surrogates, one a byte, so that :func:`to_bytes` restores exactly what was received and
+the encoders can show each bad byte the way Go shows it.
+"""
+
+from typing import Final
+
+_TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
+_SHORT_ESCAPES: Final = {
+    '"': '\\"',
+    "\\": "\\\\",
+    "\a": "\\a",
+    "\b": "\\b",
+    "\f": "\\f",
+    "\n": "\\n",
+    "\r": "\\r",
+    "\t": "\\t",
+    "\v": "\\v",
+}
+
+
+def to_text(raw: bytes) -> str:
+    """Bytes from the wire as text; never fails and never loses a byte."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def to_bytes(text: str) -> bytes:
+    """The bytes that :func:`to_text` was given."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def go_bool(text: str) -> bool:
+    """``strconv.ParseBool`` with its error read as false, as every handler does."""
+    return text in _TRUE
+
+
+def go_quote(text: str) -> str:
+    """``strconv.Quote``: how Go's error texts show a piece of input."""
+    out = []
+    for char in text:
+        code = ord(char)
+        if char in _SHORT_ESCAPES:
+            out.append(_SHORT_ESCAPES[char])
+        elif 0xDC80 <= code <= 0xDCFF:
+            out.append(f"\\x{code - 0xDC00:02x}")
+        elif code < 0x20 or code == 0x7F:
+            out.append(f"\\x{code:02x}")
+        elif char.isprintable():
+            out.append(char)
+        elif code < 0x10000:
+            out.append(f"\\u{code:04x}")
+        else:
+            out.append(f"\\U{code:08x}")
+    return '"' + "".join(out) + '"'
+
+
+def go_base(path: str) -> str:
+    """``path.Base``: the last element, ``.`` for nothing, ``/`` for only slashes."""
+    if not path:
+        return "."
+    stripped = path.rstrip("/")
+    return stripped.rpartition("/")[2] if stripped else "/"
+
+
+def go_ext(name: str) -> str:
+    """``path.Ext``: the suffix from the last dot of the last element, with the dot; or empty."""
+    _, dot, tail = name.rpartition(".")
+    return dot + tail if dot and "/" not in tail else ""
