@@ -21,7 +21,7 @@ Version 1 has header, payload, checksum and padding only.  Source of the rules:
 
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, ClassVar, Final, NoReturn
 
 from crc32c import crc32c
 
@@ -39,14 +39,6 @@ TIMESTAMP_BYTES: Final = 8
 MODIFIED_BYTES: Final = 5
 PADDING_UNIT: Final = 8
 SIZE_MAX: Final = 2**31 - 1
-
-FLAG_COMPRESSED: Final = 0x01
-FLAG_NAME: Final = 0x02
-FLAG_MIME: Final = 0x04
-FLAG_LAST_MODIFIED: Final = 0x08
-FLAG_TTL: Final = 0x10
-FLAG_PAIRS: Final = 0x20
-FLAG_CHUNK_MANIFEST: Final = 0x80
 
 PART_DATA: Final = 1
 PART_NAME: Final = 2
@@ -68,6 +60,14 @@ class Needle:
     ``append_at_ns`` in nanoseconds, ``size`` the body size of its record.
     """
 
+    IS_COMPRESSED: ClassVar[int] = 0x01
+    HAS_NAME: ClassVar[int] = 0x02
+    HAS_MIME: ClassVar[int] = 0x04
+    HAS_LAST_MODIFIED: ClassVar[int] = 0x08
+    HAS_TTL: ClassVar[int] = 0x10
+    HAS_PAIRS: ClassVar[int] = 0x20
+    IS_CHUNK_MANIFEST: ClassVar[int] = 0x80
+
     id: int
     cookie: int
     data: bytes | memoryview = b""
@@ -84,37 +84,37 @@ class Needle:
     @property
     def is_compressed(self) -> bool:
         """The payload is gzip."""
-        return bool(self.flags & FLAG_COMPRESSED)
+        return bool(self.flags & self.IS_COMPRESSED)
 
     @property
     def is_chunk_manifest(self) -> bool:
         """The payload is a JSON list of chunks."""
-        return bool(self.flags & FLAG_CHUNK_MANIFEST)
+        return bool(self.flags & self.IS_CHUNK_MANIFEST)
 
     @property
     def has_name(self) -> bool:
         """A name is stored (it may be empty)."""
-        return bool(self.flags & FLAG_NAME)
+        return bool(self.flags & self.HAS_NAME)
 
     @property
     def has_mime(self) -> bool:
         """A content type is stored (it may be empty)."""
-        return bool(self.flags & FLAG_MIME)
+        return bool(self.flags & self.HAS_MIME)
 
     @property
     def has_last_modified(self) -> bool:
         """A modification time is stored."""
-        return bool(self.flags & FLAG_LAST_MODIFIED)
+        return bool(self.flags & self.HAS_LAST_MODIFIED)
 
     @property
     def has_ttl(self) -> bool:
         """A TTL is stored."""
-        return bool(self.flags & FLAG_TTL)
+        return bool(self.flags & self.HAS_TTL)
 
     @property
     def has_pairs(self) -> bool:
         """Header pairs are stored."""
-        return bool(self.flags & FLAG_PAIRS)
+        return bool(self.flags & self.HAS_PAIRS)
 
     @property
     def etag(self) -> str:

@@ -14,14 +14,16 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from fastvol.errors import DiskIOError, StorageError
 from fastvol.formats.protojson import Fields, MessageReader, parse_members, write_message
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from fastvol.formats.ttl import TTL
 
 FILE_MODE: Final = 0o644
 DEFAULT_VERSION: Final = 3
@@ -116,7 +118,7 @@ def load(path: Path) -> VolumeInfo | None:
     """Reads a ``.vif``.  Never raises for what is in the file; see ``problem`` and ``unknown``.
 
     None when there is no file or it is empty, so that a new one is to be written
-    (MaybeLoadVolumeInfo).  :exc:`DiskIOError` when the operating system refuses.
+    (MaybeLoadVolumeInfo).  :exc:`OSError` when the operating system refuses.
     """
     try:
         mode = path.stat().st_mode
@@ -126,8 +128,6 @@ def load(path: Path) -> VolumeInfo | None:
         text = path.read_bytes()
     except FileNotFoundError:
         return None
-    except OSError as error:
-        raise DiskIOError(f"fail to read {path}: {error}") from error
     return parse(text) if text else None
 
 
@@ -165,15 +165,19 @@ def to_text(info: VolumeInfo) -> bytes:
 def save(path: Path, info: VolumeInfo) -> None:
     """Replaces a ``.vif`` atomically and durably: written aside, fsynced, renamed.
 
-    :exc:`StorageError` when an existing file is write-protected (SaveVolumeInfo),
-    :exc:`DiskIOError` when the operating system refuses; the old file is then still there.
+    :exc:`PermissionError` when an existing file is write-protected (SaveVolumeInfo), another
+    :exc:`OSError` when the operating system refuses; the old file is then still there.
     """
-    try:
-        if path.exists() and not path.stat().st_mode & stat.S_IWUSR:
-            raise StorageError(f"failed to check {path} not writable")
-        _replace(path, to_text(info))
-    except OSError as error:
-        raise DiskIOError(f"failed to write {path}: {error}") from error
+    if path.exists() and not path.stat().st_mode & stat.S_IWUSR:
+        raise PermissionError(f"failed to check {path} not writable")
+    _replace(path, to_text(info))
+
+
+def expiry_of(ttl: TTL, now: float | None = None) -> int:
+    """``expire_at_sec`` of a volume with this TTL when it is saved now; 0 without one."""
+    if not ttl.seconds:
+        return 0
+    return int(time.time() if now is None else now) + ttl.seconds
 
 
 def _as_dict(message: object, fields: Fields) -> dict[str, Any]:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastvol.errors import DiskIOError, StorageError
 from fastvol.formats import volume_info
+from fastvol.formats.ttl import EMPTY, TTL
 from fastvol.formats.volume_info import EcShardConfig, RemoteFile, VolumeInfo
 
 FROM_WEED = b"""{
@@ -150,7 +150,7 @@ def test_load_outcomes(tmp_path: Path) -> None:
     path.chmod(0o244)
     unreadable = volume_info.load(path)
     assert unreadable is not None and "not readable" in unreadable.problem
-    with pytest.raises(DiskIOError, match="fail to read"):
+    with pytest.raises(IsADirectoryError):
         volume_info.load(tmp_path)
 
 
@@ -166,11 +166,16 @@ def test_save_replaces_the_file_as_a_whole(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["1.vif"]
 
 
+def test_expiry_counts_from_the_moment_of_saving() -> None:
+    assert volume_info.expiry_of(TTL.parse("3m"), now=1000.9) == 1180
+    assert volume_info.expiry_of(EMPTY, now=1000) == 0
+
+
 def test_save_respects_a_write_protected_file(tmp_path: Path) -> None:
     path = tmp_path / "1.vif"
     path.write_bytes(FROM_WEED)
     path.chmod(0o444)
-    with pytest.raises(StorageError, match=r"failed to check .*1\.vif not writable"):
+    with pytest.raises(PermissionError, match=r"failed to check .*1\.vif not writable"):
         volume_info.save(path, VolumeInfo())
     assert path.read_bytes() == FROM_WEED
 
@@ -183,7 +188,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", no_space)
-    with pytest.raises(DiskIOError, match="No space left"):
+    with pytest.raises(OSError, match="No space left"):
         volume_info.save(path, VolumeInfo(read_only=True))
     assert path.read_bytes() == FROM_WEED
     assert os.listdir(tmp_path) == ["1.vif"]
