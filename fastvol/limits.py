@@ -30,6 +30,13 @@ HTTP_LISTEN_BACKLOG: Final = 1024
 HTTP_INLINE_WRITE_BYTES_MAX: Final = 256 * KIB
 """Uploads up to this size are appended on the event loop; larger ones go to a thread."""
 
+HTTP_COPY_BYTES_MAX: Final = 16 * KIB
+"""Needle bodies up to this size are sent from memory, larger ones by sendfile (tuning.md)."""
+HTTP_INLINE_VERIFY_BYTES_MAX: Final = 1 * MIB
+"""Payloads above this size are checked by an I/O thread, so that one read stalls nobody."""
+HTTP_IO_THREADS: Final = 16
+"""Threads that wait for cold reads; about the queue depth that keeps an NVMe drive busy."""
+
 # --- needles and volumes ------------------------------------------------------------------------
 FILE_SIZE_MIB_DEFAULT: Final = 256
 PAGED_READ_BYTES: Final = 1 * MIB

@@ -361,18 +361,23 @@ static int reply_small(work *w, int32_t size, fv_output *out, fv_reply *reply)
 
 /* ---- large needles: metadata by two reads, the payload checked in place and sent by sendfile --- */
 
+/* Bytes of a record that is known to be cached come through the mapping, without a system call each;
+ * after a cold read they are waited for instead. */
+static int take_bytes(work *w, uint64_t offset, size_t length, void *out)
+{
+    int sys_errno = 0;
+    if (!is_warm(w))
+        return fv_volume_copy_mapped(w->volume, offset, length, out);
+    return fv_volume_pread(w->volume, out, length, offset, 0, &sys_errno);
+}
+
 static int read_meta(work *w, int32_t size)
 {
     uint8_t prefix[FV_NEEDLE_PREFIX];
     fv_fault fault;
-    int sys_errno = 0;
-    int nowait = !is_warm(w);
     uint64_t record = fv_needle_actual_size(size, fv_volume_version(w->volume));
-    int result = fv_volume_pread(w->volume, prefix, sizeof prefix, w->record_offset, nowait,
-                                 &sys_errno);
-    if (result == FV_COLD)
-        return ask_for(w, w->record_offset, record, 0);
-    if (result != FV_OK || (int32_t)load32(prefix + 12) != size)
+    if (take_bytes(w, w->record_offset, sizeof prefix, prefix) != FV_OK ||
+        (int32_t)load32(prefix + 12) != size)
         return FV_REPLY_NOT_MINE;
     w->needle.cookie = load32(prefix);
     w->needle.id = load64(prefix + 4);
@@ -381,16 +386,24 @@ static int read_meta(work *w, int32_t size)
     uint64_t before = FV_NEEDLE_PREFIX + (uint64_t)w->needle.data_size;
     if (before > record || record - before > sizeof suffix_buffer)
         return FV_REPLY_NOT_MINE;
-    result = fv_volume_pread(w->volume, suffix_buffer, record - before, w->record_offset + before,
-                             nowait, &sys_errno);
-    if (result == FV_COLD)
-        return ask_for(w, w->record_offset, record, 0);
-    if (result != FV_OK ||
+    if (take_bytes(w, w->record_offset + before, record - before, suffix_buffer) != FV_OK ||
         fv_needle_parse_suffix(suffix_buffer, record - before, size, w->needle.data_size,
                                fv_volume_version(w->volume), &w->needle, &fault) != FV_NEEDLE_OK)
         return FV_REPLY_NOT_MINE;
     w->data_offset = w->record_offset + FV_NEEDLE_PREFIX;
     return FV_REPLY_DONE;
+}
+
+/* Whether everything that this request will touch is cached. */
+static int is_cached(const work *w, int32_t size)
+{
+    uint64_t record = fv_needle_actual_size(size, fv_volume_version(w->volume));
+    int ends_only = size > PAGED_READ && (w->request->is_head || w->request->has_range);
+    if (!ends_only)
+        return fv_volume_resident(w->volume, w->record_offset, record);
+    uint64_t tail = record < FV_NEEDLE_META_MAX ? record : FV_NEEDLE_META_MAX;
+    return fv_volume_resident(w->volume, w->record_offset, FV_NEEDLE_PREFIX) &&
+           fv_volume_resident(w->volume, w->record_offset + record - tail, tail);
 }
 
 /* The payload's checksum before the first byte leaves. */
@@ -405,9 +418,7 @@ static int verify_payload(work *w)
         return ask_for(w, w->data_offset, w->needle.data_size, 1);
     fv_fault fault;
     int result = fv_volume_verify(w->volume, w->data_offset, w->needle.data_size,
-                                  w->needle.checksum, 1, &fault);
-    if (result == FV_COLD)
-        return ask_for(w, w->data_offset, w->needle.data_size, 1);
+                                  w->needle.checksum, FV_VERIFY_CACHED, &fault);
     if (result != FV_OK || fault.computed != w->needle.checksum)
         return FV_REPLY_NOT_MINE; /* damaged, or stored in the legacy form: not for this path */
     if (server->options.verify_once)
@@ -426,7 +437,9 @@ static int reply_large(work *w, int32_t size, fv_output *out, fv_reply *reply)
 {
     uint8_t first[SNIFF];
     size_t first_length = 0;
-    int sys_errno = 0;
+    if (!is_warm(w) && !is_cached(w, size))
+        return ask_for(w, w->record_offset,
+                       fv_needle_actual_size(size, fv_volume_version(w->volume)), 0);
     int result = read_meta(w, size);
     if (result != FV_REPLY_DONE)
         return result;
@@ -447,16 +460,12 @@ static int reply_large(work *w, int32_t size, fv_output *out, fv_reply *reply)
     }
     if (is_not_modified(w))
         return write_not_modified(w, out, reply);
-    if (!w->request->is_head || is_compressed(&w->needle)) {
+    if ((!w->request->is_head && w->mime == NULL) || is_compressed(&w->needle)) {
         first_length = w->length < SNIFF ? w->length : SNIFF;
         uint64_t from = is_compressed(&w->needle) ? 0 : w->start;
         if (is_compressed(&w->needle) && w->needle.data_size < first_length)
             first_length = w->needle.data_size;
-        result = fv_volume_pread(w->volume, first, first_length, w->data_offset + from, !is_warm(w),
-                                 &sys_errno);
-        if (result == FV_COLD)
-            return ask_for(w, w->data_offset + w->start, w->length, 0);
-        if (result != FV_OK)
+        if (take_bytes(w, w->data_offset + from, first_length, first) != FV_OK)
             return FV_REPLY_NOT_MINE;
     }
     if (is_compressed(&w->needle) && !starts_like_gzip(first, first_length))
@@ -466,6 +475,10 @@ static int reply_large(work *w, int32_t size, fv_output *out, fv_reply *reply)
         reply->volume = fv_volume_ref(w->volume);
         reply->file_offset = w->data_offset + w->start;
         reply->file_length = w->length;
+        if (w->length <= w->server->options.map_max) {
+            const uint8_t *base = fv_volume_mapped(w->volume, reply->file_offset + w->length);
+            reply->mapped = base == NULL ? NULL : base + reply->file_offset;
+        }
     }
     return result;
 }

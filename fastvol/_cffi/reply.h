@@ -38,6 +38,7 @@ typedef struct {
     fv_volume *volume; /* referenced when file_length > 0 */
     uint64_t file_offset;
     uint64_t file_length;
+    const uint8_t *mapped; /* the same bytes in memory, when they are better sent from there */
     int count; /* FV_COUNT_..., which response this is */
 } fv_reply;
 

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -438,6 +439,36 @@ static int send_file(fv_conn *conn)
     return FV_CONN_WAIT;
 }
 
+/* Batch and body in one call, straight from the mapping; what does not fit goes by sendfile. A page
+ * that cannot be read any more makes the kernel give up, not us. */
+static int send_mapped(fv_conn *conn, fv_output *batch, const uint8_t *body)
+{
+    struct iovec parts[2] = {
+        {.iov_base = batch->data, .iov_len = batch->length},
+        {.iov_base = (void *)body, .iov_len = conn->file_left},
+    };
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+    ssize_t n;
+    do
+        n = sendmsg(conn->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (n < 0 && errno == EINTR);
+    if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
+        return FV_CONN_CLOSED;
+    size_t sent = n > 0 ? (size_t)n : 0;
+    if (sent > 0)
+        conn->active_ms = now_ms();
+    if (sent < batch->length) {
+        int saved = save_output(conn, batch->data + sent, batch->length - sent);
+        batch->length = 0;
+        return saved == 0 ? FV_CONN_WRITE : FV_CONN_CLOSED;
+    }
+    sent -= batch->length;
+    batch->length = 0;
+    conn->file_offset += sent;
+    conn->file_left -= sent;
+    return send_file(conn);
+}
+
 static int submit_cold(fv_conn *conn, const fv_cold *cold)
 {
     fv_job *job = calloc(1, sizeof *job);
@@ -518,6 +549,8 @@ static int answer_one(fv_conn *conn, const uint8_t *bytes, size_t length, size_t
         conn->file_offset = reply.file_offset;
         conn->file_left = reply.file_length;
         count_reply(server, &reply, output.length - before + reply.file_length, &began);
+        if (reply.mapped != NULL)
+            return send_mapped(conn, &output, reply.mapped);
         state = flush_batch(conn, &output, 1);
         return state == FV_CONN_WAIT ? send_file(conn) : state;
     }

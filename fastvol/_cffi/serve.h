@@ -44,7 +44,8 @@ typedef struct fv_conn fv_conn;
 
 typedef struct {
     const char *server_header; /* value of the Server header */
-    uint32_t copy_max;         /* body sizes up to this are sent from memory, larger by sendfile */
+    uint32_t copy_max; /* body sizes up to this are read whole and sent from that copy */
+    uint32_t map_max;  /* payloads up to this are sent from the mapping, larger by sendfile */
     uint32_t inline_verify_max; /* larger payloads are checked by the I/O threads */
     int verify_once;
     int io_threads;

@@ -47,12 +47,13 @@ class NativeServer:
         *,
         server_header: str,
         copy_max: int,
+        map_max: int,
         inline_verify_max: int,
         verify_once: bool,
         io_threads: int,
     ) -> None:
-        """Sizes in bytes: bodies up to ``copy_max`` are sent from memory, larger ones by sendfile;
-        payloads above ``inline_verify_max`` are checked by the I/O threads.
+        """Sizes in bytes: bodies up to ``copy_max`` are read and sent from the copy, payloads up to
+        ``map_max`` are sent from the mapping, larger ones by sendfile; payloads above ``inline_verify_max`` are checked by the I/O threads.
 
         Raises:
             MemoryError
@@ -61,6 +62,7 @@ class NativeServer:
         options = ffi.new("fv_server_options *")
         options.server_header = header
         options.copy_max = copy_max
+        options.map_max = map_max
         options.inline_verify_max = inline_verify_max
         options.verify_once = verify_once
         options.io_threads = io_threads
@@ -98,8 +100,18 @@ class NativeServer:
         """The counters since start."""
         out = ffi.new("uint64_t[]", lib.FV_COUNTS)
         lib.fv_server_counts(self._pointer, out)
-        values = list(out)
-        return ServeCounts(*values[:8], tuple(values[8:]))
+        values = [int(value) for value in out]
+        return ServeCounts(
+            get_200=values[lib.FV_COUNT_GET_200],
+            get_206=values[lib.FV_COUNT_GET_206],
+            get_304=values[lib.FV_COUNT_GET_304],
+            head_200=values[lib.FV_COUNT_HEAD_200],
+            head_304=values[lib.FV_COUNT_HEAD_304],
+            bytes_sent=values[lib.FV_COUNT_BYTES],
+            cold=values[lib.FV_COUNT_COLD],
+            to_python=values[lib.FV_COUNT_PYTHON],
+            duration_buckets=tuple(values[8:]),
+        )
 
     def close(self) -> None:
         """Frees everything; all loops must be closed."""
@@ -211,14 +223,14 @@ def http_date(second: int) -> str:
     """IMF-fixdate of a Unix time in seconds; empty when the year has not four digits."""
     out = ffi.new("char[]", 32)
     length = lib.fv_http_date_text(second, out)
-    return ffi.buffer(out, length)[:].decode()
+    return bytes(ffi.buffer(out, length)).decode()
 
 
 def request_id() -> str:
     """24 upper-case hex digits: nanoseconds, then four random bytes."""
     out = ffi.new("char[]", 24)
     lib.fv_request_id(out)
-    return ffi.buffer(out, 24)[:].decode()
+    return bytes(ffi.buffer(out, 24)).decode()
 
 
 def sniff_content_type(data: bytes | bytearray | memoryview) -> str:
@@ -233,4 +245,4 @@ def format_disposition(name: bytes) -> str | None:
     out = ffi.new("char[]", 2 * len(name) + 32)
     view = ffi.from_buffer("uint8_t[]", name) if name else ffi.NULL
     length = lib.fv_format_disposition(view, len(name), out, 2 * len(name) + 32)
-    return ffi.buffer(out, length)[:].decode() if length else None
+    return bytes(ffi.buffer(out, length)).decode() if length else None

@@ -226,7 +226,7 @@ int fv_volume_pread(fv_volume *volume, void *out, size_t length, uint64_t offset
     return result;
 }
 
-static const uint8_t *mapped(fv_volume *volume, uint64_t end)
+const uint8_t *fv_volume_mapped(fv_volume *volume, uint64_t end)
 {
     const mapping *current = atomic_load_explicit(&volume->current, memory_order_acquire);
     if (current != NULL && current->length >= end)
@@ -257,7 +257,7 @@ int fv_volume_resident(fv_volume *volume, uint64_t offset, uint64_t length)
 {
     if (length == 0)
         return 1;
-    const uint8_t *base = mapped(volume, offset + length);
+    const uint8_t *base = fv_volume_mapped(volume, offset + length);
     if (base == NULL)
         return 1; /* cannot know; the read itself will tell */
     uint64_t first = offset & ~(uint64_t)(PAGE - 1);
@@ -279,6 +279,27 @@ int fv_volume_resident(fv_volume *volume, uint64_t offset, uint64_t length)
 }
 
 typedef struct {
+    const uint8_t *from;
+    void *to;
+    size_t length;
+} copy_work;
+
+static void copy_guarded(void *arg)
+{
+    const copy_work *work = arg;
+    memcpy(work->to, work->from, work->length);
+}
+
+int fv_volume_copy_mapped(fv_volume *volume, uint64_t offset, size_t length, void *out)
+{
+    const uint8_t *base = fv_volume_mapped(volume, offset + length);
+    if (base == NULL)
+        return FV_NO_MEMORY;
+    copy_work work = {.from = base + offset, .to = out, .length = length};
+    return fv_guard_run(copy_guarded, &work) == 0 ? FV_OK : FV_IO_ERROR;
+}
+
+typedef struct {
     const uint8_t *data;
     size_t length;
     uint32_t crc;
@@ -291,15 +312,15 @@ static void crc_guarded(void *arg)
 }
 
 int fv_volume_verify(fv_volume *volume, uint64_t data_offset, uint32_t data_size, uint32_t stored,
-                     int nowait, fv_fault *fault)
+                     int how, fv_fault *fault)
 {
     memset(fault, 0, sizeof *fault);
-    if (nowait && !fv_volume_resident(volume, data_offset, data_size))
+    if (how == FV_VERIFY_NOWAIT && !fv_volume_resident(volume, data_offset, data_size))
         return FV_COLD;
-    const uint8_t *base = mapped(volume, data_offset + data_size);
+    const uint8_t *base = fv_volume_mapped(volume, data_offset + data_size);
     if (base == NULL)
         return FV_NO_MEMORY;
-    if (!nowait)
+    if (how == FV_VERIFY_WAIT)
         posix_fadvise(volume->dat_fd, (off_t)data_offset, (off_t)data_size, POSIX_FADV_WILLNEED);
     crc_work work = {.data = base + data_offset, .length = data_size, .crc = 0};
     if (fv_guard_run(crc_guarded, &work) != 0)

@@ -97,10 +97,13 @@ fv_map *fv_volume_map(fv_volume *volume);
  * fv_read_release, also after a failure. */
 int fv_volume_read(fv_volume *volume, uint64_t id, unsigned mode, fv_read *out);
 void fv_read_release(fv_read *read);
+#define FV_VERIFY_WAIT 0   /* read ahead, and wait for the disk */
+#define FV_VERIFY_NOWAIT 1 /* FV_COLD when it is not in the page cache */
+#define FV_VERIFY_CACHED 2 /* the caller has just seen that it is */
 /* Checks a payload in place, through the mapping, against a checksum in raw or legacy form.
- * FV_OK, FV_NEEDLE_BAD_CRC (fault filled), FV_COLD (only with nowait), FV_IO_ERROR. */
+ * FV_OK, FV_NEEDLE_BAD_CRC (fault filled), FV_COLD (only with NOWAIT), FV_IO_ERROR. */
 int fv_volume_verify(fv_volume *volume, uint64_t data_offset, uint32_t data_size, uint32_t stored,
-                     int nowait, fv_fault *fault);
+                     int how, fv_fault *fault);
 
 /* Appends a needle (size and append_at_ns are set here).  With nowait: FV_BUSY or FV_COLD rather
  * than wait.  Nothing stays behind after a failure. */
@@ -122,6 +125,10 @@ uint32_t fv_volume_id(const fv_volume *volume);
 /* Reads exactly `length` bytes into `out`; FV_OK, FV_COLD, FV_NEEDLE_SHORT, FV_IO_ERROR. */
 int fv_volume_pread(fv_volume *volume, void *out, size_t length, uint64_t offset, int nowait,
                     int *sys_errno);
+/* Copies mapped bytes; FV_OK, or FV_IO_ERROR when a page of them cannot be read. */
+int fv_volume_copy_mapped(fv_volume *volume, uint64_t offset, size_t length, void *out);
+/* The mapping that covers [0, end), or NULL; stays valid as long as the volume. */
+const uint8_t *fv_volume_mapped(fv_volume *volume, uint64_t end);
 /* 1 when every page of the range is in the page cache. */
 int fv_volume_resident(fv_volume *volume, uint64_t offset, uint64_t length);
 /* "verified once" memory for payloads larger than FV_ONCE_GRANULE. */

@@ -181,6 +181,12 @@ class NativeVolume:
         if self._pointer == ffi.NULL:
             raise MemoryError
 
+    def share(self) -> "NativeVolume":
+        """A second reference, to be released on its own: the files stay open for it."""
+        twin = object.__new__(NativeVolume)
+        twin._pointer = lib.fv_volume_ref(self._pointer)
+        return twin
+
     @property
     def pointer(self) -> Any:
         """The C object, for the fast read's table; NULL after :meth:`release`."""

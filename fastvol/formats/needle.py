@@ -70,7 +70,7 @@ class Needle:
 
     id: int
     cookie: int
-    data: bytes | memoryview = b""
+    data: bytes | bytearray | memoryview = b""
     flags: int = 0
     name: bytes = b""
     mime: bytes = b""

@@ -127,6 +127,10 @@ class MimeTable:
         found = self._exact.get(extension)
         return self._lower.get(extension.lower(), "") if found is None else found
 
+    def items(self, *, lower: bool) -> Iterable[tuple[str, str]]:
+        """All (extension, type) pairs of one table, for the fast read's copy."""
+        return (self._lower if lower else self._exact).items()
+
     def _add_table(self, table: dict[str, str]) -> None:
         for kind, extensions in table.items():
             for extension in extensions.split():
@@ -180,10 +184,11 @@ def _lines(path: Path) -> list[str] | None:
 
 
 @cache
-def _system_table() -> MimeTable:
+def system_table() -> MimeTable:
+    """The table of this host."""
     return MimeTable()
 
 
 def type_by_extension(extension: str) -> str:
     """Type of ``.ext`` on this host; empty when unknown."""
-    return _system_table().type_by_extension(extension)
+    return system_table().type_by_extension(extension)

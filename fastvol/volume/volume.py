@@ -29,6 +29,7 @@ from fastvol.formats.replica_placement import ReplicaPlacement
 from fastvol.formats.super_block import SuperBlock
 from fastvol.formats.ttl import TTL
 from fastvol.volume.faults import read_error, write_error
+from fastvol.volume.group_commit import GroupCommit
 from fastvol.volume.files import DATA_SIDE, INDEX_SIDE, VolumeFiles
 from fastvol.volume.opening import OpenedVolume, create_volume, open_volume
 from fastvol.volume.reasons import DISK_LOW, MARKED, ReadOnlyReason
@@ -106,6 +107,7 @@ class Volume:
         self._reasons = list(opened.reasons)
         if opened.unavailable is not None:
             self._reasons.append(ReadOnlyReason(f"unavailable: {opened.unavailable}"))
+        self._group_commit = GroupCommit(self.sync)
         self._apply_flags()
 
     # --- making one ---------------------------------------------------------------------------
@@ -593,6 +595,14 @@ class Volume:
             dat_path=str(self._files.data(".dat")),
             idx_path=str(self._files.index(".idx")),
         )
+
+    def commit(self) -> None:
+        """Makes everything appended before this call durable, sharing the sync with other writers.
+
+        Raises:
+            DiskIOError
+        """
+        self._group_commit.wait()
 
     def sync(self) -> None:
         """Makes every acknowledged change durable: data first, then index.

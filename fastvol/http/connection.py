@@ -1,0 +1,569 @@
+"""One plain-HTTP connection on a raw non-blocking socket.
+
+Theory of operation
+-------------------
+A connection is in one of two hands. In C's hands (``FAST``) each readable event is one call into the
+fast read, which answers what it knows. When it says PYTHON, the bytes come here:
+
+    FAST -> HEAD       the request's bytes are taken from C
+    HEAD -> BODY       its head is complete and a body follows
+    HEAD, BODY -> BUSY the handler has it; nothing is read meanwhile
+    BUSY -> SENDING    its response is on the way out
+    SENDING -> FAST    all sent; bytes behind the request are given back to C
+    any -> CLOSED      the peer is gone, a deadline passed, or the response said so
+
+Reading is paused lazily: only if an event arrives in a state that does not read is the watcher taken
+off, so the usual request costs no registration at all.
+
+A body is received into one buffer of its own. It is bounded before it is received: what is larger
+than any upload may be is refused at the head. A request refused at its head has its body drained when
+that is short, else the connection is closed after the answer.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Awaitable
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Final
+
+from fastvol._cffi import serve
+from fastvol._cffi.serve import NativeConnection
+from fastvol.errors import InvalidRequestError
+from fastvol.http.request import HeadParser, MalformedRequestError, Request
+from fastvol.http.response import PLAIN_TEXT, FileBody, Response, json_error
+from fastvol.limits import HTTP_DRAIN_BYTES_MAX, HTTP_HEAD_BYTES_MAX, MIB
+
+if TYPE_CHECKING:
+    from fastvol.http.plane import DataPlane
+
+log = logging.getLogger(__name__)
+
+_RECEIVE_BYTES: Final = 256 * 1024
+_BODY_FIRST_BYTES: Final = 1 * MIB
+_SENDFILE_BYTES: Final = 1 * MIB
+_HEAD_END: Final = b"\r\n\r\n"
+
+
+class State(Enum):
+    """Whose turn it is; see the module's theory."""
+
+    FAST = auto()
+    HEAD = auto()
+    BODY = auto()
+    BUSY = auto()
+    SENDING = auto()
+    CLOSED = auto()
+
+
+class Connection:
+    """Drives one socket; every method runs on the event loop's thread."""
+
+    __slots__ = (
+        "_blocked",
+        "_body",
+        "_body_at",
+        "_buffer",
+        "_drain",
+        "_fd",
+        "_file",
+        "_head_parser",
+        "_loop",
+        "_native",
+        "_out",
+        "_paused",
+        "_plane",
+        "_request",
+        "_response",
+        "_socket",
+        "_state",
+        "_task",
+        "_writing",
+        "peer",
+        "public",
+        "token",
+    )
+
+    def __init__(
+        self, plane: "DataPlane", sock: socket.socket, token: int, peer: str, *, public: bool
+    ) -> None:
+        self._plane = plane
+        self._loop = plane.loop
+        self._socket = sock
+        self._fd = sock.fileno()
+        self._native = NativeConnection(plane.native_loop, self._fd, token)
+        self.token = token
+        self.peer = peer
+        self.public = public
+        self._state = State.FAST
+        self._paused = False
+        self._blocked = False
+        self._writing = False
+        self._buffer = bytearray()
+        self._head_parser: HeadParser | None = None
+        self._request: Request | None = None
+        self._body: bytearray = bytearray()
+        self._body_at = 0
+        self._drain = 0
+        self._response: Response | None = None
+        self._out: memoryview | None = None
+        self._file: FileBody | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._loop.add_reader(self._fd, self._on_readable)
+
+    # --- events ---------------------------------------------------------------------------------
+
+    def _on_readable(self) -> None:
+        state = self._state
+        if state is State.FAST and not self._blocked:
+            outcome = self._native.readable()
+            if outcome:
+                self._after_native(outcome)
+        elif state is State.HEAD or state is State.BODY:
+            self._receive()
+        else:
+            self._paused = True
+            self._loop.remove_reader(self._fd)
+
+    def _on_writable(self) -> None:
+        if self._state is State.FAST:
+            self._after_native(self._native.writable())
+        else:
+            self._send_more()
+            self._go_on_if_fast()
+
+    def on_cold_read_done(self) -> None:
+        """The disk has delivered what the fast read waited for."""
+        if self._state is State.FAST:
+            self._after_native(self._native.resume())
+
+    def on_expired(self) -> None:
+        """Nothing happened for too long, or a request head took too long."""
+        if self._state is State.BODY and self._request is not None and not self._drain:
+            local = _address_text(self._socket.getsockname())
+            remote = self._remote_text()
+            response = json_error(400, f"read tcp {local}->{remote}: i/o timeout")
+            response.close = True
+            self._send(response)
+        elif self._state is State.HEAD or (self._state is State.FAST and self._native.pending()):
+            self._refuse(MalformedRequestError())
+        else:
+            self.close()
+
+    def _remote_text(self) -> str:
+        with contextlib.suppress(OSError):
+            return _address_text(self._socket.getpeername())
+        return self.peer
+
+    # --- the fast read ------------------------------------------------------------------------
+
+    def _after_native(self, outcome: int) -> None:
+        while outcome == serve.PYTHON:
+            self._blocked = False
+            self._watch_writing(False)
+            self._buffer += self._native.take()
+            self._state = State.HEAD
+            self._on_head_bytes()
+            if self._state is not State.FAST:
+                return
+            outcome = self._give_back()
+        if outcome == serve.CLOSED:
+            self.close()
+            return
+        self._blocked = outcome != serve.WAIT
+        self._watch_writing(outcome == serve.WRITE)
+        if self._paused and not self._blocked:
+            self._paused = False
+            self._loop.add_reader(self._fd, self._on_readable)
+
+    def _give_back(self) -> int:
+        """Hands the bytes behind the answered request to C; PYTHON when they do not fit."""
+        buffer = self._buffer
+        if len(buffer) > serve.INPUT_BYTES_MAX:
+            return serve.PYTHON
+        self._buffer = bytearray()
+        return self._native.give(buffer)
+
+    def _watch_writing(self, on: bool) -> None:
+        if on != self._writing:
+            self._writing = on
+            if on:
+                self._loop.add_writer(self._fd, self._on_writable)
+            else:
+                self._loop.remove_writer(self._fd)
+
+    # --- receiving ------------------------------------------------------------------------------
+
+    def _receive(self) -> None:
+        try:
+            if self._state is State.BODY and self._head_parser is None and not self._drain:
+                self._receive_into_body()
+                return
+            data = self._socket.recv(_RECEIVE_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self.close()
+            return
+        if not data:
+            self._on_end_of_input()
+            return
+        self._native.touch()
+        self._buffer += data
+        if self._state is State.HEAD:
+            self._on_head_bytes()
+        else:
+            self._on_body_bytes()
+        self._go_on_if_fast()
+
+    def _receive_into_body(self) -> None:
+        request = self._request
+        assert request is not None and request.content_length is not None
+        left = request.content_length - self._body_at
+        self._grow_body(left)
+        with memoryview(self._body) as view:
+            count = self._socket.recv_into(view[self._body_at :])
+        if count == 0:
+            self._on_end_of_input()
+            return
+        self._native.touch()
+        self._body_at += count
+        if self._body_at == request.content_length:
+            self._dispatch(request)
+            self._go_on_if_fast()
+
+    def _grow_body(self, left: int) -> None:
+        """Room for what is coming, doubling: a client's promise alone reserves little memory."""
+        room = len(self._body) - self._body_at
+        if room == 0:
+            self._body.extend(bytes(min(left, max(len(self._body), _BODY_FIRST_BYTES))))
+
+    def _on_end_of_input(self) -> None:
+        if self._state is State.BODY and self._request is not None and not self._drain:
+            response = json_error(400, "unexpected EOF")
+            response.close = True
+            self._send(response)
+        else:
+            self.close()
+
+    def _go_on_if_fast(self) -> None:
+        if self._state is State.FAST:
+            self._after_native(self._give_back())
+
+    # --- the head -------------------------------------------------------------------------------
+
+    def _on_head_bytes(self) -> None:
+        """Answers as many complete requests of the buffer as can be answered at once."""
+        while self._state is State.HEAD:
+            buffer = self._buffer
+            end = buffer.find(_HEAD_END)
+            if end < 0 or end + 4 > HTTP_HEAD_BYTES_MAX:
+                self._on_unfinished_head()
+                return
+            head = bytes(memoryview(buffer)[: end + 4])
+            del buffer[: end + 4]
+            self._native.set_head_pending(False)
+            self._on_head(head)
+
+    def _on_unfinished_head(self) -> None:
+        buffer = self._buffer
+        if len(buffer) > HTTP_HEAD_BYTES_MAX:
+            reason = "Request Header Fields Too Large"
+            self._refuse(MalformedRequestError(431, reason))
+        elif b"\n\n" in buffer or b"\n\r\n" in buffer or buffer.startswith((b"\r", b"\n")):
+            self._refuse(MalformedRequestError())
+        elif buffer:
+            self._native.set_head_pending(True)
+        else:
+            self._state = State.FAST
+
+    def _on_head(self, head: bytes) -> None:
+        parser = HeadParser()
+        try:
+            request = parser.parse(head)
+        except MalformedRequestError as error:
+            self._refuse(error)
+            return
+        request.peer = self.peer
+        request.public = self.public
+        self._request = request
+        early = self._plane.router.check_head(request)
+        if early is not None:
+            self._answer_early(request, early)
+            return
+        if not request.has_body:
+            self._dispatch(request)
+            return
+        self._begin_body(request, parser)
+
+    def _answer_early(self, request: Request, response: Response) -> None:
+        """A request refused before its body: drain what is short, close behind what is not."""
+        if request.chunked or (request.content_length or 0) > HTTP_DRAIN_BYTES_MAX:
+            response.close = True
+        elif request.expects_continue and request.has_body:
+            response.close = True
+        elif request.content_length:
+            self._drain = request.content_length
+            self._response = response
+            self._state = State.BODY
+            self._on_body_bytes()
+            return
+        self._send(response)
+
+    # --- the body -------------------------------------------------------------------------------
+
+    def _begin_body(self, request: Request, parser: HeadParser) -> None:
+        self._state = State.BODY
+        if request.expects_continue and not self._buffer:
+            with contextlib.suppress(OSError):
+                self._socket.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if request.chunked:
+            self._head_parser = parser
+        else:
+            self._body = bytearray()
+            self._body_at = 0
+        self._on_body_bytes()
+
+    def _on_body_bytes(self) -> None:
+        if self._drain:
+            self._drain_body()
+        elif self._head_parser is not None:
+            self._feed_chunked(self._head_parser)
+        else:
+            self._take_fixed()
+
+    def _drain_body(self) -> None:
+        count = min(self._drain, len(self._buffer))
+        del self._buffer[:count]
+        self._drain -= count
+        if self._drain == 0:
+            response, self._response = self._response, None
+            assert response is not None
+            self._send(response)
+
+    def _take_fixed(self) -> None:
+        request = self._request
+        assert request is not None and request.content_length is not None
+        buffer = self._buffer
+        length = request.content_length
+        if len(buffer) >= length:
+            # The usual small upload: head and body came in one piece.
+            self._body = buffer[:length]
+            self._body_at = length
+            del buffer[:length]
+            self._dispatch(request)
+            return
+        self._body = bytearray(buffer)
+        self._body_at = len(buffer)
+        self._buffer = bytearray()
+
+    def _feed_chunked(self, parser: HeadParser) -> None:
+        request = self._request
+        assert request is not None
+        data, self._buffer = self._buffer, bytearray()
+        try:
+            parser.feed_chunked(data)
+        except InvalidRequestError as error:
+            self._refuse_body(json_error(400, str(error)))
+            return
+        if len(parser.body) > self._plane.body_bytes_max:
+            self._refuse_body(
+                json_error(400, f"file over the limited {self._plane.file_bytes_max} bytes")
+            )
+            return
+        if parser.complete:
+            self._head_parser = None
+            self._body = parser.body
+            # Where the next request begins inside these bytes is not known any more.
+            request.keep_alive = request.keep_alive and not parser.began_another
+            self._dispatch(request)
+
+    def _refuse_body(self, response: Response) -> None:
+        response.close = True
+        self._head_parser = None
+        self._send(response)
+
+    # --- handling -------------------------------------------------------------------------------
+
+    def _dispatch(self, request: Request) -> None:
+        request.body = self._body
+        self._body = bytearray()
+        self._body_at = 0
+        self._state = State.BUSY
+        result = self._plane.router.handle(request)
+        if isinstance(result, Response):
+            self._send(result)
+            return
+        self._native.set_busy(True)
+        self._task = self._loop.create_task(self._await_response(result))
+
+    async def _await_response(self, pending: Awaitable[Response]) -> None:
+        try:
+            response = await pending
+        except Exception:
+            log.exception("a handler failed")
+            response = Response(500)
+        self._task = None
+        if self._state is not State.BUSY:
+            _release(response)
+            return
+        self._native.set_busy(False)
+        self._send(response)
+        self._go_on_if_fast()
+
+    # --- sending --------------------------------------------------------------------------------
+
+    def _refuse(self, error: MalformedRequestError) -> None:
+        """The last words on a connection whose bytes make no sense."""
+        body = error.body.strip()
+        head = (
+            f"HTTP/1.1 {error.status} {error.reason}\r\n"
+            + (f"Content-Type: {PLAIN_TEXT}\r\n" if body else "Content-Length: 0\r\n")
+            + "Connection: close\r\n\r\n"
+        )
+        self._state = State.SENDING
+        with contextlib.suppress(OSError):
+            self._socket.send(head.encode() + body.encode())
+        self.close()
+
+    def _send(self, response: Response) -> None:
+        request = self._request
+        if request is None:
+            self.close()
+            return
+        is_head = request.method == "HEAD"
+        keep = request.keep_alive and not response.close and not self._plane.closing
+        response.close = not keep
+        head = self._plane.router.finish(request, response)
+        body = response.body
+        self._state = State.SENDING
+        self._response = response
+        if isinstance(body, FileBody):
+            if is_head:
+                _release(response)
+            else:
+                self._file = body
+            self._out = memoryview(head)
+        elif is_head or not body:
+            self._out = memoryview(head)
+        elif len(body) <= _RECEIVE_BYTES:
+            self._out = memoryview(b"".join((head, body)))
+        else:
+            self._out = memoryview(head)
+            self._response.body = body
+            self._send_large(body)
+            return
+        self._send_more()
+
+    def _send_large(self, body: bytes | bytearray | memoryview) -> None:
+        """Head and a large body that lies in memory, without joining them."""
+        assert self._out is not None
+        try:
+            sent = self._socket.sendmsg([self._out, body])
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError:
+            self.close()
+            return
+        head = self._out
+        if sent < len(head):
+            self._out = memoryview(b"".join((head[sent:], body)))
+        else:
+            self._out = memoryview(body)[sent - len(head) :]
+        self._send_more()
+
+    def _send_more(self) -> None:
+        try:
+            done = self._send_memory() and self._send_file()
+        except (BlockingIOError, InterruptedError):
+            self._native.touch()
+            self._watch_writing(True)
+            return
+        except OSError:
+            self.close()
+            return
+        if not done:
+            self.close()
+            return
+        self._finish_response()
+
+    def _send_memory(self) -> bool:
+        flags = socket.MSG_MORE if self._file is not None else 0
+        while self._out is not None and len(self._out):
+            sent = self._socket.send(self._out, flags)
+            self._out = self._out[sent:]
+        self._out = None
+        return True
+
+    def _send_file(self) -> bool:
+        """True when all is sent, False when the file ends early."""
+        file = self._file
+        if file is None:
+            return True
+        while file.length > 0:
+            sent = os.sendfile(
+                self._fd, file.volume.dat_fd(), file.offset, min(file.length, _SENDFILE_BYTES)
+            )
+            if sent == 0:
+                log.error("a data file ended at offset %d under a response", file.offset)
+                return False
+            self._native.touch()
+            file.offset += sent
+            file.length -= sent
+        return True
+
+    def _finish_response(self) -> None:
+        response, self._response = self._response, None
+        self._watch_writing(False)
+        if self._file is not None:
+            self._file.volume.release()
+            self._file = None
+        self._request = None
+        self._native.touch()
+        if response is None or response.close:
+            self.close()
+            return
+        # The caller gives what is pipelined behind to C, which may know it.
+        self._state = State.FAST
+        if self._paused:
+            self._paused = False
+            self._loop.add_reader(self._fd, self._on_readable)
+
+    # --- the end --------------------------------------------------------------------------------
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is being received, handled or sent."""
+        return self._state is State.FAST and not self._blocked and not self._native.pending()
+
+    def close(self) -> None:
+        """Closes the socket and lets go of everything; safe to call twice."""
+        if self._state is State.CLOSED:
+            return
+        self._state = State.CLOSED
+        if not self._paused:
+            self._loop.remove_reader(self._fd)
+        self._watch_writing(False)
+        if self._file is not None:
+            self._file.volume.release()
+            self._file = None
+        self._native.close()
+        self._socket.close()
+        self._buffer = bytearray()
+        self._body = bytearray()
+        self._out = None
+        self._plane.forget(self)
+
+
+def _release(response: Response) -> None:
+    if isinstance(response.body, FileBody):
+        response.body.volume.release()
+
+
+def _address_text(address: object) -> str:
+    if isinstance(address, tuple):
+        host, port = address[0], address[1]
+        return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
+    return str(address)

@@ -1,0 +1,152 @@
+"""Responses, and how they become bytes.
+
+Headers go out in ascending order of their canonical names, then what Go's library adds itself: Date,
+Content-Length, a sniffed Content-Type, Connection. The fast read writes the same order.
+"""
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from fastvol._cffi.serve import http_date, request_id, sniff_content_type
+from fastvol.http import go_json
+from fastvol.http.go_text import to_bytes
+from fastvol.http.headers import is_token
+
+if TYPE_CHECKING:
+    from fastvol._cffi.volume import NativeVolume
+
+Body = bytes | bytearray | memoryview
+
+REASONS: Final[dict[int, str]] = {
+    200: "OK",
+    201: "Created",
+    202: "Accepted",
+    204: "No Content",
+    206: "Partial Content",
+    301: "Moved Permanently",
+    304: "Not Modified",
+    307: "Temporary Redirect",
+    400: "Bad Request",
+    401: "Unauthorized",
+    404: "Not Found",
+    408: "Request Timeout",
+    409: "Conflict",
+    416: "Requested Range Not Satisfiable",
+    417: "Expectation Failed",
+    429: "Too Many Requests",
+    431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
+    501: "Not Implemented",
+    503: "Service Unavailable",
+    505: "HTTP Version Not Supported",
+}
+_BODYLESS: Final = frozenset({204, 304})
+PLAIN_TEXT: Final = "text/plain; charset=utf-8"
+
+
+@dataclass(slots=True)
+class FileBody:
+    """Bytes of a data file that are sent by sendfile; the volume's reference keeps it open."""
+
+    volume: "NativeVolume"
+    offset: int
+    length: int
+    first: bytes = b""
+    """Up to 512 bytes of the body, for sniffing."""
+
+
+@dataclass(slots=True)
+class Response:
+    """Status, headers by canonical name, body."""
+
+    status: int
+    headers: dict[str, str] = field(default_factory=dict)
+    body: Body | FileBody = b""
+    close: bool = False
+    """The connection ends after this response."""
+
+    @property
+    def body_length(self) -> int:
+        """Bytes of the body."""
+        return self.body.length if isinstance(self.body, FileBody) else len(self.body)
+
+
+class HeaderWriter:
+    """Turns responses of one server into head bytes."""
+
+    def __init__(self, server_header: str) -> None:
+        self.server_header = server_header
+        self._date_second = 0
+        self._date = ""
+
+    def date(self) -> str:
+        """The Date header's value now."""
+        now = int(time.time())
+        if now != self._date_second:
+            self._date_second, self._date = now, http_date(now)
+        return self._date
+
+    def add_common(self, response: Response) -> None:
+        """Server and request id, unless a stored pair has set them."""
+        response.headers.setdefault("Server", self.server_header)
+        response.headers.setdefault("X-Amz-Request-Id", request_id())
+
+    def head(self, response: Response, *, is_head: bool, http10: bool, keep_alive: bool) -> bytes:
+        """The response's head, empty line included."""
+        status, headers = response.status, response.headers
+        version = "HTTP/1.0" if http10 else "HTTP/1.1"
+        lines = [f"{version} {status} {REASONS.get(status, 'Status')}"]
+        lines += [
+            f"{name}: {_safe(headers[name])}" for name in sorted(headers) if is_token(name.encode())
+        ]
+        lines.append(f"Date: {self.date()}")
+        length = response.body_length
+        if status not in _BODYLESS and "Content-Length" not in headers:
+            if not is_head or length:
+                lines.append(f"Content-Length: {length}")
+        if self._may_sniff(response) and not is_head:
+            body = response.body
+            first = body.first if isinstance(body, FileBody) else body
+            lines.append(f"Content-Type: {sniff_content_type(first)}")
+        if not keep_alive:
+            if not http10:
+                lines.append("Connection: close")
+        elif http10:
+            lines.append("Connection: keep-alive")
+        lines.append("\r\n")
+        return to_bytes("\r\n".join(lines))
+
+    @staticmethod
+    def _may_sniff(response: Response) -> bool:
+        headers = response.headers
+        return (
+            response.status not in _BODYLESS
+            and "Content-Type" not in headers
+            and not headers.get("Content-Encoding")
+            and response.body_length > 0
+        )
+
+
+def _safe(value: str) -> str:
+    """No value can end its line: line ends become spaces."""
+    if "\r" in value or "\n" in value:
+        return value.replace("\r", " ").replace("\n", " ")
+    return value
+
+
+def json_response(status: int, value: object, *, pretty: bool = False) -> Response:
+    """A JSON body with Go's escaping and upstream's two headers."""
+    headers = {"Content-Type": "application/json", "X-Content-Type-Options": "nosniff"}
+    return Response(status, headers, go_json.dumps(value, pretty=pretty))
+
+
+def json_error(status: int, text: str, *, pretty: bool = False) -> Response:
+    """``{"error": text}``."""
+    return json_response(status, {"error": text}, pretty=pretty)
+
+
+def text_error(status: int, text: bytes) -> Response:
+    """What Go's http.Error writes."""
+    headers = {"Content-Type": PLAIN_TEXT, "X-Content-Type-Options": "nosniff"}
+    return Response(status, headers, text)

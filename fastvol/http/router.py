@@ -1,0 +1,175 @@
+"""Which handler answers a request (weed/server/volume_server.go: NewVolumeServer).
+
+A handler is asked twice: ``check_head`` before the body is received, so that a request that cannot
+succeed does not cost its bytes, and ``handle`` when all is there. Any error of a handler becomes a
+response here; nothing escapes to the connection.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol
+
+from fastvol.errors import FastvolError, http_status
+from fastvol.http.query import clean_location, redirect_body
+from fastvol.http.request import Request
+from fastvol.http.response import (
+    HeaderWriter,
+    Response,
+    json_error,
+    text_error,
+)
+
+log = logging.getLogger(__name__)
+
+Answer = Response | Awaitable[Response]
+_ADMIN_METHODS: Final = "PUT, POST, GET, DELETE, OPTIONS"
+_PUBLIC_METHODS: Final = "GET, OPTIONS"
+
+
+class Handler(Protocol):
+    """What the router needs of the object handlers."""
+
+    def check_head(self, request: Request) -> Response | None:
+        """A refusal that needs no body, or None."""
+
+    def handle(self, request: Request) -> Answer:
+        """The response, now or later."""
+
+
+class Router:
+    """Routes by port, path and method."""
+
+    def __init__(
+        self,
+        writer: HeaderWriter,
+        *,
+        read: Handler,
+        write: Handler,
+        delete: Handler,
+        exact: dict[str, Callable[[Request], Answer]],
+        bare: dict[str, Callable[[Request], Answer]],
+    ) -> None:
+        """``exact``: paths of the admin port, any method; ``bare``: static files of both ports, which
+        carry neither Server nor a request id."""
+        self._writer = writer
+        self._read = read
+        self._write = write
+        self._delete = delete
+        self._exact = exact
+        self._bare = bare
+
+    def check_head(self, request: Request) -> Response | None:
+        """A response that can be given before the body is received, or None."""
+        if not request.has_body:
+            return None
+        try:
+            handler = self._object_handler(request)
+            return handler.check_head(request) if handler is not None else None
+        except FastvolError as error:
+            return self._failure(request, error)
+        except Exception:
+            log.exception("checking %s %s failed", request.method, request.path)
+            return Response(500, close=True)
+
+    def handle(self, request: Request) -> Answer:
+        """The response to a complete request."""
+        try:
+            answer = self._route(request)
+        except FastvolError as error:
+            return self._failure(request, error)
+        except Exception:
+            log.exception("%s %s failed", request.method, request.path)
+            return Response(500)
+        if isinstance(answer, Response):
+            return answer
+        return self._guarded(request, answer)
+
+    async def _guarded(self, request: Request, answer: Awaitable[Response]) -> Response:
+        try:
+            return await answer
+        except FastvolError as error:
+            return self._failure(request, error)
+        except Exception:
+            log.exception("%s %s failed", request.method, request.path)
+            return Response(500)
+
+    def finish(self, request: Request, response: Response) -> bytes:
+        """Adds what every response carries and writes the head."""
+        if not self._is_bare(request, response):
+            self._writer.add_common(response)
+            if request.headers.get(b"origin") and self._is_object_path(request):
+                response.headers["Access-Control-Allow-Origin"] = "*"
+                response.headers["Access-Control-Allow-Credentials"] = "true"
+        return self._writer.head(
+            response,
+            is_head=request.method == "HEAD",
+            http10=request.http10,
+            keep_alive=not response.close,
+        )
+
+    # ---------------------------------------------------------------------------------------------
+
+    def _is_bare(self, request: Request, response: Response) -> bool:
+        return response.status == 307 or request.path in self._bare
+
+    def _is_object_path(self, request: Request) -> bool:
+        return request.public or request.path not in self._exact
+
+    def _object_handler(self, request: Request) -> Handler | None:
+        if request.path in self._bare or not self._is_object_path(request):
+            return None
+        if request.method in ("GET", "HEAD"):
+            return self._read
+        if request.public:
+            return None
+        if request.method in ("POST", "PUT"):
+            return self._write
+        return self._delete if request.method == "DELETE" else None
+
+    def _route(self, request: Request) -> Answer:
+        if request.method == "CONNECT":
+            return text_error(404, b"404 page not found\n")
+        if request.method == "OPTIONS" and request.target.raw_path == b"*":
+            return Response(200)
+        location = clean_location(request.target)
+        if location is not None:
+            return self._redirect(request, location)
+        special = self._bare.get(request.path)
+        if special is None and not request.public:
+            special = self._exact.get(request.path)
+        if special is not None:
+            return special(request)
+        handler = self._object_handler(request)
+        if handler is not None:
+            return handler.handle(request)
+        return self._other_method(request)
+
+    @staticmethod
+    def _redirect(request: Request, location: str) -> Response:
+        response = Response(307, {"Location": location})
+        if request.method in ("GET", "HEAD"):
+            response.headers["Content-Type"] = "text/html; charset=utf-8"
+        if request.method == "GET":
+            response.body = redirect_body(location, "Temporary Redirect")
+        return response
+
+    @staticmethod
+    def _other_method(request: Request) -> Response:
+        if request.method == "OPTIONS":
+            allowed = _PUBLIC_METHODS if request.public else _ADMIN_METHODS
+            return Response(
+                200,
+                {"Access-Control-Allow-Methods": allowed, "Access-Control-Allow-Headers": "*"},
+            )
+        if request.public:
+            return Response(200)
+        return json_error(400, f"unsupported method {request.method}")
+
+    @staticmethod
+    def _failure(request: Request, error: FastvolError) -> Response:
+        status = http_status(error)
+        if request.method in ("GET", "HEAD"):
+            if status >= 500:
+                log.error("%s %s: %s", request.method, request.path, error)
+            return Response(status)
+        return json_error(status if status in (400, 401) else 500, str(error))
