@@ -139,7 +139,7 @@ _FORMS: Final[dict[type[FastvolError], ErrorForm]] = {
 def error_form(error: BaseException) -> ErrorForm:
     """The outside form of ``error``: that of its nearest class in the table."""
     for kind in type(error).__mro__:
-        form = _FORMS.get(kind)  # type: ignore[arg-type]
+        form = _FORMS.get(kind)
         if form is not None:
             return form
     return _FORMS[FastvolError]

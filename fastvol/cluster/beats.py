@@ -6,6 +6,8 @@ announces volumes that came or went this moment; the *farewell* empties the node
 weed/storage/store.go: CollectHeartbeat; weed/server/volume_grpc_client_to_master.go.
 """
 
+from __future__ import annotations
+
 import asyncio
 import time
 from dataclasses import dataclass
@@ -63,7 +65,7 @@ class NodeIdentity:
 class BeatBuilder:
     """Builds the beats of one stream; ``report`` remembers what this stream was told."""
 
-    def __init__(self, node: NodeIdentity, store: "Store"):
+    def __init__(self, node: NodeIdentity, store: Store):
         self.report = ReportState()
         self._node = node
         self._store = store
@@ -100,7 +102,7 @@ class BeatBuilder:
         """The list of erasure-coded shards. It carries no address: the stream is the address."""
         return master_pb2.Heartbeat(has_no_ec_shards=True)
 
-    def delta_beat(self, events: "Sequence[VolumeEvent]") -> master_pb2.Heartbeat:
+    def delta_beat(self, events: Sequence[VolumeEvent]) -> master_pb2.Heartbeat:
         """What just happened. All ``events`` are of one kind, so that no order is lost."""
         kinds = {event.kind for event in events}
         assert len(kinds) == 1, f"a delta beat of {kinds}"
@@ -126,7 +128,7 @@ class BeatBuilder:
             has_no_volumes=True,
         )
 
-    def _node_beat(self, snapshot: "HeartbeatSnapshot") -> master_pb2.Heartbeat:
+    def _node_beat(self, snapshot: HeartbeatSnapshot) -> master_pb2.Heartbeat:
         node = self._node
         return master_pb2.Heartbeat(
             ip=node.ip,
@@ -157,14 +159,14 @@ class BeatBuilder:
         )
 
 
-def volume_message(report: "VolumeReport") -> master_pb2.VolumeInformationMessage:
+def volume_message(report: VolumeReport) -> master_pb2.VolumeInformationMessage:
     """The full description of one volume."""
     return master_pb2.VolumeInformationMessage(
         **dict(zip(_VOLUME_FIELDS, _volume_values(report), strict=True))
     )
 
 
-def new_volume_message(volume: "VolumeIdentity") -> master_pb2.VolumeShortInformationMessage:
+def new_volume_message(volume: VolumeIdentity) -> master_pb2.VolumeShortInformationMessage:
     """Announcement of a volume that came."""
     return master_pb2.VolumeShortInformationMessage(
         **dict(zip(_NEW_VOLUME_FIELDS, _new_volume_values(volume), strict=True))
@@ -172,7 +174,7 @@ def new_volume_message(volume: "VolumeIdentity") -> master_pb2.VolumeShortInform
 
 
 def deleted_volume_message(
-    volume: "VolumeIdentity | VolumeReport",
+    volume: VolumeIdentity | VolumeReport,
 ) -> master_pb2.VolumeShortInformationMessage:
     """Announcement of a volume that went.
 

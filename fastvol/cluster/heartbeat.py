@@ -16,6 +16,8 @@ A failure forgets the leader, so that a cluster whose leader died is found again
 Source: weed/server/volume_grpc_client_to_master.go: heartbeat.
 """
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import logging
@@ -58,7 +60,7 @@ class Heartbeat:
     def __init__(
         self,
         node: NodeIdentity,
-        store: "Store",
+        store: Store,
         masters: MasterClient,
         channels: ChannelPool,
         *,
@@ -106,7 +108,7 @@ class Heartbeat:
         """Leave the cluster for good; idempotent. ``run`` returns soon after."""
         self._on_loop(self._stop)
 
-    def publish(self, event: "VolumeEvent") -> None:
+    def publish(self, event: VolumeEvent) -> None:
         """Tell the master at once that a volume came or went."""
         self._on_loop(self._enqueue, event)
 
@@ -150,7 +152,7 @@ class Heartbeat:
         if self._session is not None:
             self._session.stop()
 
-    def _enqueue(self, event: "VolumeEvent") -> None:
+    def _enqueue(self, event: VolumeEvent) -> None:
         # Without a session nobody needs telling: the next one starts with a full list.
         if self._session is not None:
             self._session.enqueue(event)

@@ -23,6 +23,8 @@ counts two open streams of one server as two servers with the same directories.
 Source: weed/server/volume_grpc_client_to_master.go: doHeartbeat.
 """
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 from collections import deque
@@ -58,7 +60,7 @@ class HeartbeatSession:
     def __init__(
         self,
         node: NodeIdentity,
-        store: "Store",
+        store: Store,
         channels: ChannelPool,
         master: ServerAddress,
         *,
@@ -75,7 +77,7 @@ class HeartbeatSession:
         self._wake = asyncio.Event()
         self._deadline: asyncio.Timeout | None = None
 
-    def enqueue(self, event: "VolumeEvent") -> None:
+    def enqueue(self, event: VolumeEvent) -> None:
         """Announce a volume that came or went."""
         self._events.append(event)
         self._wake.set()
@@ -160,7 +162,7 @@ class HeartbeatSession:
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
 
-    def _take_run_of_events(self) -> "list[VolumeEvent]":
+    def _take_run_of_events(self) -> list[VolumeEvent]:
         """The longest run of equal kind from the front of the queue."""
         run = [self._events.popleft()]
         while self._events and self._events[0].kind == run[0].kind:

@@ -6,6 +6,8 @@ weed/server/volume_server.go: checkWithMaster; weed/server/volume_grpc_admin.go:
 notifyMasterVolumeReadonly, volumeMarkReadonlyOnMaster, isKnownPingTarget.
 """
 
+from __future__ import annotations
+
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
@@ -90,7 +92,7 @@ class MasterClient:
         )
         return answer
 
-    async def notify_read_only(self, volume: "VolumeIdentity", *, read_only: bool) -> None:
+    async def notify_read_only(self, volume: VolumeIdentity, *, read_only: bool) -> None:
         """Tell the leader that ``volume`` takes no more writes, or takes them again.
 
         Raises MasterError with upstream's text when the leader cannot be told.

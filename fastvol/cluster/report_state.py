@@ -10,6 +10,8 @@ One pass is ``begin``, then ``record`` for every reported volume (also for a ful
 store_volume_report.go.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 class _Told:
     hash: int
     pass_number: int
-    report: "VolumeReport"
+    report: VolumeReport
 
 
 class ReportState:
@@ -57,7 +59,7 @@ class ReportState:
         self._pass_full = force_full or owed or not self._deltas_accepted
         return self._pass_full
 
-    def record(self, report: "VolumeReport", value: int) -> bool:
+    def record(self, report: VolumeReport, value: int) -> bool:
         """Note that ``report`` with hash ``value`` is being told; True when that is news."""
         key = (report.disk_id, report.id)
         known = self._told.get(key)
@@ -67,7 +69,7 @@ class ReportState:
         self._told[key] = _Told(value, self._pass_number, report)
         return True
 
-    def commit(self) -> "list[VolumeReport]":
+    def commit(self) -> list[VolumeReport]:
         """End the pass: the volumes to announce as deleted, none of them when the list was full.
 
         A volume id that another disk still holds is not among them: the master would take the

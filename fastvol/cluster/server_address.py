@@ -5,6 +5,8 @@ comparisons use the HTTP form ``host:8080`` only. Source of the rules:
 weed/pb/server_address.go: ToHttpAddress, ToGrpcAddress.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -40,7 +42,7 @@ class ServerAddress:
             return _join(host, str(self._number(grpc_port)))
         return _join(host, str(self._number(ports) + GRPC_PORT_OFFSET))
 
-    def same_server(self, other: "ServerAddress") -> bool:
+    def same_server(self, other: ServerAddress) -> bool:
         """Whether both name one server, whatever gRPC port their texts carry."""
         return self.http == other.http
 

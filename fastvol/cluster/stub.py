@@ -1,5 +1,7 @@
 """Client callables of a gRPC service, made from its descriptor."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import grpc

@@ -5,6 +5,8 @@ master computes the same from what it was told and asks for the full list when t
 Source: weed/storage/volume_report_hash.go.
 """
 
+from __future__ import annotations
+
 import struct
 from collections.abc import Iterable
 from functools import reduce
@@ -46,7 +48,7 @@ HASHED_FIELDS: Final = (
 _hashed_fields = attrgetter(*HASHED_FIELDS)
 
 
-def volume_hash(report: "VolumeReport") -> int:
+def volume_hash(report: VolumeReport) -> int:
     """Hash of one volume message, 0 for a placement byte that no master accepts."""
     if not 0 <= report.replica_placement <= _PLACEMENT_MAX:
         return 0
@@ -85,7 +87,7 @@ class VolumeHasher:
     def __init__(self) -> None:
         self._known: dict[tuple[int, int], tuple[tuple[object, ...], int]] = {}
 
-    def hash_all(self, reports: "Iterable[VolumeReport]") -> list[int]:
+    def hash_all(self, reports: Iterable[VolumeReport]) -> list[int]:
         """Hash of each report, in order; volumes that are gone are forgotten."""
         fresh: dict[tuple[int, int], tuple[tuple[object, ...], int]] = {}
         hashes = []
