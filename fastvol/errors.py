@@ -101,6 +101,10 @@ class MasterError(FastvolError):
     """A call to the master failed."""
 
 
+class DuplicateDirectoriesError(MasterError):
+    """The master keeps seeing our data directories on another server (exit status 1)."""
+
+
 class PingTargetError(InvalidRequestError):
     """Ping was asked for a target that is no known master."""
 

@@ -74,3 +74,15 @@ DUPLICATE_DIRECTORY_RETRIES: Final = 3
 PRE_STOP_SECONDS_DEFAULT: Final = 10
 HTTP_STOP_SECONDS: Final = 30
 GRPC_STOP_SECONDS: Final = 60
+
+# --- control plane ------------------------------------------------------------------------------
+CONTROL_THREADS_MAX: Final = 4096
+"""Blocking file work of gRPC calls and heartbeats; threads start on demand only."""
+MASTER_CALL_SECONDS: Final = 5
+"""Deadline of GetMasterConfiguration and Ping calls to a master."""
+CHANNEL_DRAIN_SECONDS: Final = 5
+"""A dropped channel lets its other calls finish for this long."""
+DUPLICATE_DIRECTORY_SECONDS: Final = 2
+"""First wait after a master refused our directories; doubles with each retry."""
+HEARTBEAT_CLOSE_SECONDS: Final = 1
+"""How long an ending heartbeat stream may take to tell us why, or to take our last beat."""
