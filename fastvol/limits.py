@@ -20,15 +20,28 @@ HTTP_DRAIN_BYTES_MAX: Final = 256 * KIB
 """A rejected request's body is read and dropped up to this size; beyond it we close."""
 HTTP_FORM_BYTES_MAX: Final = 10 * MIB
 """Largest urlencoded form body (upstream: Go's ParseForm)."""
+HTTP_LISTEN_BACKLOG: Final = 1024
+HTTP_INLINE_WRITE_BYTES_MAX: Final = 256 * KIB
+"""Uploads up to this size are appended on the event loop; larger ones go to a thread."""
+
+# --- HTTP parsing -------------------------------------------------------------------------------
 SNIFF_BYTES_MAX: Final = 512
 """Content sniffing looks at this many first bytes."""
 MULTIPART_LINE_BYTES_MAX: Final = 4096
 """Longest preamble or delimiter line of a multipart body (upstream: its read buffer)."""
 GUNZIP_BYTES_MAX: Final = 1 * GIB
 """A stored or uploaded gzip stream is not inflated beyond this size."""
-HTTP_LISTEN_BACKLOG: Final = 1024
-HTTP_INLINE_WRITE_BYTES_MAX: Final = 256 * KIB
-"""Uploads up to this size are appended on the event loop; larger ones go to a thread."""
+
+# --- security -----------------------------------------------------------------------------------
+JWT_CACHE_ENTRIES_MAX: Final = 4096
+"""Tokens whose signature is remembered; a full cache starts anew."""
+
+# --- defaults of flags --------------------------------------------------------------------------
+HTTP_PORT_DEFAULT: Final = 8080
+READ_BUFFER_MIB_DEFAULT: Final = 4
+IN_FLIGHT_WAIT_SECONDS_DEFAULT: Final = 60
+SERVE_VOLUME_SIZE_MIB_DEFAULT: Final = 1024
+"""Volume size of a single node: the largest that upstream's one-process bundle chooses."""
 
 HTTP_COPY_BYTES_MAX: Final = 16 * KIB
 """Needle bodies up to this size are sent from memory, larger ones by sendfile (tuning.md)."""

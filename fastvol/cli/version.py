@@ -1,0 +1,33 @@
+"""``fastvol version``."""
+
+import platform
+from collections.abc import Sequence
+
+from fastvol.cli.command import EXIT_OK, Command
+from fastvol.cli.global_flags import GlobalOptions
+from fastvol.cli.go_flags import FlagSet, ParsedFlags
+from fastvol.version import VERSION, full_version
+
+_OFFSET_WIDTH = 5
+_GO_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+def run(argv: Sequence[str], options: GlobalOptions) -> int:
+    """Print our version and the one that we follow; returns the exit status."""
+    return COMMAND.run(argv, options)
+
+
+def _print(_parsed: ParsedFlags, _options: GlobalOptions) -> int:
+    machine = platform.machine()
+    followed = f"{full_version(_OFFSET_WIDTH)} linux {_GO_MACHINES.get(machine, machine)}"
+    print(f"version {followed}\nfastvol {VERSION}")
+    return EXIT_OK
+
+
+COMMAND = Command(
+    name="version",
+    example="version",
+    description="print the version of fastvol and of the SeaweedFS that it follows",
+    flags=lambda: FlagSet([]),
+    body=_print,
+)

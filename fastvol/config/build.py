@@ -1,0 +1,313 @@
+"""From flag values and files to one :class:`Config`, or one error that names what is wrong.
+
+Order of derivation and texts of ``weed/command/volume.go: runVolume, startVolumeServer``; each
+:class:`ConfigError` ends the process with status 255.
+"""
+
+import logging
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, TypeVar
+
+from fastvol.config.addresses import detected_host_address, join_host_port
+from fastvol.config.free_space import MinFreeSpace, parse_min_free_space
+from fastvol.config.go_values import parse_decimal
+from fastvol.config.model import (
+    Config,
+    DiskProbeConfig,
+    IndexKind,
+    LocationConfig,
+    ReadMode,
+    ReadVerify,
+)
+from fastvol.config.security import SecuritySource, load_security, split_list
+from fastvol.config.settings import Settings, find_settings_file, read_toml
+from fastvol.errors import ConfigError
+from fastvol.limits import GRPC_PORT_OFFSET, MIB
+
+FlagValue = bool | int | float | str
+
+_T = TypeVar("_T")
+
+_log = logging.getLogger(__name__)
+
+_PORT_MAX: Final = 65535
+_READ_MODES: Final[dict[str, ReadMode]] = {"local": "local", "proxy": "proxy"}
+_INDEX_KINDS: Final[dict[str, IndexKind]] = {
+    "leveldb": "leveldb",
+    "leveldbMedium": "leveldbMedium",
+    "leveldbLarge": "leveldbLarge",
+}
+_READ_VERIFY: Final[dict[str, ReadVerify]] = {"always": "always", "once": "once"}
+_OFFSET_WIDTHS: Final[dict[str, int | None]] = {"auto": None, "4": 4, "5": 5}
+
+
+class _Flags:
+    """Typed access to parsed flag values."""
+
+    def __init__(self, values: Mapping[str, FlagValue]) -> None:
+        self._values = values
+
+    def text(self, name: str) -> str:
+        return str(self._values[name])
+
+    def integer(self, name: str) -> int:
+        return int(self._values[name])
+
+    def seconds(self, name: str) -> float:
+        return float(self._values[name])
+
+    def flag(self, name: str) -> bool:
+        return bool(self._values[name])
+
+
+def build_config(
+    values: Mapping[str, FlagValue], *, config_dir: str, environ: Mapping[str, str]
+) -> Config:
+    """Configuration of ``fastvol volume``.
+
+    ``values`` holds every flag of the volume flag table by name.
+
+    Raises:
+        ConfigError: with the text to print before exiting.
+    """
+    flags = _Flags(values)
+    source = SecuritySource(
+        flags.text("config_dir") or config_dir,
+        flags.text("securityFile"),
+        flags.text("whiteList"),
+        environ,
+    )
+    security, settings = load_security(source, Settings(environ))
+    settings = _with_volume_toml(settings, source)
+    masters = split_list(flags.text("mserver") or flags.text("master"))
+    locations = _locations(flags)
+
+    ip = flags.text("ip") or detected_host_address()
+    bind_ip = flags.text("ip.bind") or ip
+    port = _port(flags, "port")
+    public_port = _port(flags, "port.public") or port
+    grpc_port = _port(flags, "port.grpc") or port + GRPC_PORT_OFFSET
+    if grpc_port > _PORT_MAX:
+        raise ConfigError(f"failed to listen on grpc port {grpc_port}: invalid port")
+    index_directory = flags.text("dir.idx")
+    return Config(
+        ip=ip,
+        bind_ip=bind_ip,
+        port=port,
+        grpc_port=grpc_port,
+        public_port=public_port,
+        public_url=flags.text("publicUrl") or join_host_port(ip, public_port),
+        server_id=flags.text("id").strip() or join_host_port(ip, port),
+        masters=masters,
+        data_center=flags.text("dataCenter"),
+        rack=flags.text("rack"),
+        locations=locations,
+        index_directory=expand_user(index_directory) if index_directory else None,
+        index_kind=_index_kind(flags.text("index")),
+        leveldb_idle_hours=flags.integer("index.leveldbTimeout"),
+        offset_width=_choice("offsetBytes", flags.text("offsetBytes"), _OFFSET_WIDTHS),
+        pre_stop_seconds=flags.integer("preStopSeconds"),
+        idle_timeout_seconds=flags.integer("idleTimeout"),
+        read_mode=_READ_MODES.get(flags.text("readMode"), "redirect"),
+        fast_read=flags.flag("fastRead"),
+        read_verify=_choice("readVerify", flags.text("readVerify"), _READ_VERIFY),
+        has_slow_read=flags.flag("hasSlowRead"),
+        read_buffer_bytes=flags.integer("readBufferSizeMB") * MIB,
+        file_size_max=flags.integer("fileSizeLimitMB") * MIB,
+        upload_bytes_in_flight_max=flags.integer("concurrentUploadLimitMB") * MIB,
+        download_bytes_in_flight_max=flags.integer("concurrentDownloadLimitMB") * MIB,
+        upload_wait_seconds=flags.seconds("inflightUploadDataTimeout"),
+        download_wait_seconds=flags.seconds("inflightDownloadDataTimeout"),
+        fix_image_orientation=flags.flag("images.fix.orientation"),
+        compaction_bytes_per_second=flags.integer("compactionMBps") * MIB,
+        maintenance_bytes_per_second=flags.integer("maintenanceMBps") * MIB,
+        allow_untrusted_remote_endpoints=flags.flag("volume.allowUntrustedRemoteEndpoints"),
+        metrics_ip=flags.text("metricsIp") or bind_ip,
+        metrics_port=_port(flags, "metricsPort"),
+        debug_port=_port(flags, "debug.port") if flags.flag("debug") else 0,
+        pprof=flags.flag("pprof"),
+        cpu_profile="" if flags.flag("pprof") else flags.text("cpuprofile"),
+        memory_profile="" if flags.flag("pprof") else flags.text("memprofile"),
+        security=security,
+        security_source=source,
+        settings=settings,
+        disk_probe=_disk_probe(settings),
+    )
+
+
+def build_single_node_config(
+    values: Mapping[str, FlagValue],
+    *,
+    volume_size_max: int,
+    config_dir: str,
+    environ: Mapping[str, str],
+) -> Config:
+    """Configuration of ``fastvol serve``: the same, without masters.
+
+    Raises:
+        ConfigError: with the text to print before exiting.
+    """
+    if volume_size_max <= 0:
+        raise ConfigError(f"-volumeSizeLimitMB must be positive: {volume_size_max // MIB}")
+    config = build_config(values, config_dir=config_dir, environ=environ)
+    return replace(config, masters=(), single_node=True, volume_size_max=volume_size_max)
+
+
+def expand_user(text: str) -> Path:
+    """A path with ``~`` and ``~user`` expanded; an unknown user stays as it is."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
+
+
+def _choice(name: str, text: str, choices: Mapping[str, _T]) -> _T:
+    if text not in choices:
+        raise ConfigError(f"-{name} must be one of {', '.join(choices)}: {text}")
+    return choices[text]
+
+
+def _index_kind(text: str) -> IndexKind:
+    if text not in _INDEX_KINDS and text != "memory":
+        _log.warning("-index=%s is no index kind, using memory", text)
+    return _INDEX_KINDS.get(text, "memory")
+
+
+def _port(flags: _Flags, name: str) -> int:
+    port = flags.integer(name)
+    if not 0 <= port <= _PORT_MAX:
+        raise ConfigError(f"-{name}: address {port}: invalid port")
+    return port
+
+
+def _with_volume_toml(settings: Settings, source: SecuritySource) -> Settings:
+    """``volume.toml`` only tunes, so one that does not parse is passed over with a warning."""
+    path = find_settings_file("volume", source.config_dir, source.environ)
+    if path is None:
+        return settings
+    try:
+        return settings.merged(read_toml(path))
+    except ConfigError as error:
+        _log.warning("%s. Skipping optional configuration.", error)
+        return settings
+
+
+def _disk_probe(settings: Settings) -> DiskProbeConfig:
+    key = "volume.disk.io."
+    base = DiskProbeConfig()
+    return DiskProbeConfig(
+        enabled=settings.flag(key + "probe"),
+        timeout=settings.duration(key + "timeout", base.timeout),
+        interval=settings.duration(key + "interval", base.interval),
+        window=settings.duration(key + "window", base.window),
+        min_samples=settings.integer(key + "min.samples", base.min_samples),
+        slow_percent=settings.number(key + "slow.percent", base.slow_percent),
+        error_percent=settings.number(key + "error.percent", base.error_percent),
+        max_stat_failures=settings.integer(key + "max.stat.failures", base.max_stat_failures),
+        recovery_coefficient=settings.number(key + "recovery.coef", base.recovery_coefficient),
+        slow_latency_hdd=settings.duration(key + "slow.latency.hdd", base.slow_latency_hdd),
+        slow_latency_ssd=settings.duration(key + "slow.latency.ssd", base.slow_latency_ssd),
+        slow_latency_nvme=settings.duration(key + "slow.latency.nvme", base.slow_latency_nvme),
+    )
+
+
+def _locations(flags: _Flags) -> tuple[LocationConfig, ...]:
+    free_spaces = _free_spaces(flags.text("minFreeSpace") or flags.text("minFreeSpacePercent"))
+    directories = _directories(flags.text("dir").split(","))
+    count = len(directories)
+    volume_counts = _replicated(
+        [_volume_count(item) for item in flags.text("max").split(",")],
+        count,
+        "max is set by -max",
+    )
+    free_spaces = _replicated(
+        free_spaces, count, "minFreeSpacePercent is set by -minFreeSpacePercent"
+    )
+    disk_types = _replicated(flags.text("disk").split(","), count, "disk types is set by -disk")
+    tags = _tag_groups(flags.text("tags"), count)
+    return tuple(
+        LocationConfig(directory, volume_count, free_space, _disk_type(disk_type), group)
+        for directory, volume_count, free_space, disk_type, group in zip(
+            directories, volume_counts, free_spaces, disk_types, tags, strict=True
+        )
+    )
+
+
+def _replicated(items: Sequence[_T], count: int, what: str) -> list[_T]:
+    """One item stands for all directories; otherwise there must be one each."""
+    if len(items) == 1:
+        return list(items) * count
+    if len(items) != count:
+        raise ConfigError(f"{count} directories by -dir, but only {len(items)} {what}")
+    return list(items)
+
+
+def _free_spaces(text: str) -> list[MinFreeSpace]:
+    spaces = []
+    for item in text.split(","):
+        try:
+            spaces.append(parse_min_free_space(item))
+        except ValueError as error:
+            raise ConfigError(
+                f"The value specified in -minFreeSpace not a valid value {item}"
+            ) from error
+    return spaces
+
+
+def _volume_count(item: str) -> int:
+    try:
+        return parse_decimal(item)
+    except ValueError as error:
+        raise ConfigError(f"The max specified in -max not a valid number {item}") from error
+
+
+def _directories(items: Sequence[str]) -> list[Path]:
+    directories: list[Path] = []
+    seen: dict[tuple[int, int], str] = {}
+    for item in items:
+        path = expand_user(item)
+        shown = str(path) if item else ""
+        try:
+            status = path.stat() if item else None
+        except OSError as error:
+            reason = f"stat {shown}: {(error.strerror or '').lower()}"
+            raise ConfigError(f"Check Data Folder(-dir) Writable {shown} : {reason}") from error
+        reason = _unusable(status)
+        if reason:
+            raise ConfigError(f"Check Data Folder(-dir) Writable {shown} : {reason}")
+        assert status is not None
+        first = seen.setdefault((status.st_dev, status.st_ino), item)
+        if len(seen) == len(directories):
+            raise ConfigError(f"Data Folder(-dir) {first} and {item} are the same directory")
+        directories.append(path)
+    return directories
+
+
+def _unusable(status: os.stat_result | None) -> str:
+    if status is None:
+        return "stat : no such file or directory"
+    if not stat.S_ISDIR(status.st_mode):
+        return "Not a valid folder!"
+    return "" if status.st_mode & stat.S_IWUSR else "Not writable!"
+
+
+def _disk_type(text: str) -> str:
+    lowered = text.lower()
+    return "" if lowered == "hdd" else lowered
+
+
+def _tag_groups(text: str, count: int) -> list[tuple[str, ...]]:
+    """One group goes to every directory; of several, each goes to its own."""
+    groups = [_tags(group) for group in text.split(",")]
+    if len(groups) == 1:
+        return groups * count
+    return [groups[number] if number < len(groups) else () for number in range(count)]
+
+
+def _tags(group: str) -> tuple[str, ...]:
+    names = (name.strip().lower() for name in group.split(":"))
+    return tuple(dict.fromkeys(name for name in names if name))

@@ -1,0 +1,142 @@
+"""security.toml and volume.toml: search, merge, overrides, and refusing what is not built."""
+
+from pathlib import Path
+
+import pytest
+
+from fastvol.config import SecuritySource, load_security
+from fastvol.config.settings import Settings, find_settings_file, read_toml
+from fastvol.errors import ConfigError
+
+
+def source(directory: Path, white_list: str = "", **environ: str) -> SecuritySource:
+    return SecuritySource(str(directory), "", white_list, environ)
+
+
+def write(directory: Path, text: str, name: str = "security") -> Path:
+    path = directory / f"{name}.toml"
+    path.write_text(text)
+    return path
+
+
+def test_search_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given, here, home = (tmp_path / name for name in ("given", "here", "home"))
+    for directory in (given, here, home / ".seaweedfs"):
+        directory.mkdir(parents=True)
+        write(directory, "")
+    monkeypatch.chdir(here)
+    environ = {"HOME": str(home)}
+    assert find_settings_file("security", str(given), environ) == given / "security.toml"
+    assert find_settings_file("security", "", environ) == Path("security.toml")
+    (here / "security.toml").unlink()
+    assert find_settings_file("security", "", environ) == home / ".seaweedfs/security.toml"
+    assert find_settings_file("nosuch", str(given), environ) is None
+
+
+def test_later_files_win_and_keys_ignore_case(tmp_path: Path) -> None:
+    first = read_toml(write(tmp_path, '[a]\nb = "1"\nc = "2"\n[Grpc.Volume]\nAllowed_X = "y"\n'))
+    second = read_toml(write(tmp_path, "[a]\nb = 3\n"))
+    settings = Settings({}, first).merged(second)
+    assert (settings.text("a.b"), settings.text("a.c")) == ("3", "2")
+    assert settings.text("grpc.volume.allowed_x") == "y"
+    assert settings.text("grpc.volume") == ""
+    assert settings.text("a.b.c") == ""
+
+
+def test_values_are_converted_or_refused() -> None:
+    tree = {"t": True, "s": "T", "n": 5, "f": 1.5, "d": "2s", "bad": "x", "list": [1]}
+    settings = Settings({}, tree)
+    assert settings.flag("t")
+    assert settings.flag("s")
+    assert settings.text("t") == "true"
+    assert settings.integer("n", 0) == 5
+    assert settings.number("f", 0) == 1.5
+    assert settings.duration("d", 0) == 2
+    assert (settings.integer("no", 7), settings.duration("no", 7)) == (7, 7)
+    for read in (
+        lambda: settings.flag("bad"),
+        lambda: settings.integer("bad", 0),
+        lambda: settings.number("bad", 0),
+        lambda: settings.duration("bad", 0),
+        lambda: settings.text("list"),
+    ):
+        with pytest.raises(ConfigError):
+            read()
+
+
+def test_environment_wins_unless_empty() -> None:
+    environ = {"WEED_JWT_SIGNING_KEY": "env", "WEED_GUARD_WHITE_LIST": ""}
+    settings = Settings(
+        environ, {"jwt": {"signing": {"key": "file"}}, "guard": {"white_list": "w"}}
+    )
+    assert settings.text("jwt.signing.key") == "env"
+    assert settings.text("guard.white_list") == "w"
+
+
+def test_security_settings(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        '[jwt.signing]\nkey = "w"\n[jwt.signing.read]\nkey = "r"\nexpires_after_seconds = 5\n'
+        '[access]\nui = true\n[guard]\nwhite_list = "10.0.0.0/8, ::1"\n[grpc]\nca = ""\n',
+    )
+    security, _ = load_security(source(tmp_path, "1.2.3.4,,"), Settings({}))
+    assert (security.write_key, security.read_key) == ("w", "r")
+    assert (security.write_expires_seconds, security.read_expires_seconds) == (10, 5)
+    assert security.ui_access
+    assert security.white_list == ("1.2.3.4", "10.0.0.0/8", " ::1")
+
+
+def test_explicit_file_wins_over_the_search(tmp_path: Path) -> None:
+    write(tmp_path, '[jwt.signing]\nkey = "searched"\n')
+    explicit = tmp_path / "other.toml"
+    explicit.write_text('[jwt.signing]\nkey = "explicit"\n')
+    chosen = SecuritySource(str(tmp_path), str(explicit), "", {})
+    assert load_security(chosen, Settings({}))[0].write_key == "explicit"
+    with pytest.raises(ConfigError):
+        load_security(SecuritySource("", str(tmp_path / "missing"), "", {}), Settings({}))
+
+
+@pytest.mark.parametrize("text", ["[jwt", "key = ", "\xff"])
+def test_a_security_file_that_does_not_parse_is_fatal(tmp_path: Path, text: str) -> None:
+    (tmp_path / "security.toml").write_bytes(text.encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"security\.toml"):
+        load_security(source(tmp_path), Settings({}))
+
+
+def test_reload_keeps_keys_that_vanished(tmp_path: Path) -> None:
+    path = write(tmp_path, '[jwt.signing]\nkey = "w"\n')
+    security, settings = load_security(source(tmp_path), Settings({}))
+    assert security.write_key == "w"
+    path.write_text('[guard]\nwhite_list = "1.1.1.1"\n')
+    security, settings = load_security(source(tmp_path), settings)
+    assert (security.write_key, security.white_list) == ("w", ("1.1.1.1",))
+    path.write_text('[jwt.signing]\nkey = ""\n')
+    assert load_security(source(tmp_path), settings)[0].write_key == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[https.volume]\ncert = "c"\n',
+        '[https.volume]\nca = "c"\n',
+        "[https.client]\nenabled = true\n",
+        '[grpc]\nca = "c"\n',
+        '[grpc.volume]\nclient_key = "c"\n',
+        '[grpc.volume]\nallowed_commonNames = "c"\n',
+    ],
+)
+def test_tls_is_refused_not_ignored(tmp_path: Path, text: str) -> None:
+    write(tmp_path, text)
+    with pytest.raises(ConfigError, match="TLS is not built yet; refusing to run"):
+        load_security(source(tmp_path), Settings({}))
+
+
+def test_tls_by_environment_is_refused_too(tmp_path: Path) -> None:
+    environ = {"WEED_GRPC_VOLUME_CERT": "c"}
+    with pytest.raises(ConfigError, match=r"grpc\.volume\.cert"):
+        load_security(SecuritySource(str(tmp_path), "", "", environ), Settings(environ))
+
+
+def test_tls_of_other_components_is_none_of_ours(tmp_path: Path) -> None:
+    write(tmp_path, '[grpc.master]\ncert = "c"\n[https.filer]\nkey = "k"\n')
+    load_security(source(tmp_path), Settings({}))
