@@ -62,6 +62,19 @@ MIME_BYTES_MAX: Final = 255
 VOLUME_COUNT_DEFAULT: Final = 8
 DISK_CHECK_SECONDS: Final = 60
 LOAD_THREADS_MIN: Final = 10
+MIN_FREE_SPACE_PERCENT_DEFAULT: Final = 1.0
+MIN_FREE_SPACE_BYTES_MIN: Final = 100
+"""A minimum given in bytes must be larger than this."""
+DISK_STAT_SECONDS_MAX: Final = 0.5
+"""A file system that does not tell its free space within this time counts as failing."""
+DISK_STAT_FAILURES_MAX: Final = 5
+"""So many failed checks in a row make a location unavailable."""
+DISK_RECOVERY_COEFFICIENT: Final = 0.5
+"""Good checks needed after n failed ones: n * (1 / this - 1)."""
+UNLINKED_RECHECK_SECONDS: Final = 30
+"""A data file seen on the disk is not looked for again during this time."""
+COMPACTION_POLL_SECONDS: Final = 0.5
+"""How often an unmount looks whether a running vacuum is over."""
 
 # --- gRPC ---------------------------------------------------------------------------------------
 GRPC_MESSAGE_BYTES_MAX: Final = 1 * GIB

@@ -11,13 +11,12 @@ Source of the rules: ``weed/storage/volume_info/volume_info.go``.
 
 from __future__ import annotations
 
-import os
-import secrets
 import stat
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from fastvol.formats.durable_file import replace_file
 from fastvol.formats.protojson import Fields, MessageReader, parse_members, write_message
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
     from fastvol.formats.ttl import TTL
 
-FILE_MODE: Final = 0o644
 DEFAULT_VERSION: Final = 3
 
 
@@ -170,7 +168,7 @@ def save(path: Path, info: VolumeInfo) -> None:
     """
     if path.exists() and not path.stat().st_mode & stat.S_IWUSR:
         raise PermissionError(f"failed to check {path} not writable")
-    _replace(path, to_text(info))
+    replace_file(path, to_text(info))
 
 
 def expiry_of(ttl: TTL, now: float | None = None) -> int:
@@ -182,27 +180,3 @@ def expiry_of(ttl: TTL, now: float | None = None) -> int:
 
 def _as_dict(message: object, fields: Fields) -> dict[str, Any]:
     return {name: getattr(message, name) for name in fields}
-
-
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f"{path.name}.tmp.{secrets.randbelow(2**32)}")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fchmod(file.fileno(), FILE_MODE)
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_directory(path.parent)
-
-
-def _sync_directory(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

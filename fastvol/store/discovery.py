@@ -1,0 +1,160 @@
+"""Finding the volumes of a data directory by their files, and judging what to do with each.
+
+A volume is known by its ``.idx`` or ``.vif`` in the data directory.  Other than upstream, a
+``.dat`` that has lost both is found as well: its index can be rebuilt.  Source of the rules:
+``weed/storage/disk_location.go: loadExistingVolumesWithId, loadExistingVolume``.
+"""
+
+import logging
+import os
+import shutil
+from collections import defaultdict
+from dataclasses import dataclass
+from enum import Enum, auto
+from pathlib import Path
+from typing import Final
+
+from fastvol.formats import file_names, volume_info
+from fastvol.formats.file_names import base_name, parse_base_name
+from fastvol.formats.super_block import SUPER_BLOCK_BYTES
+
+log = logging.getLogger(__name__)
+
+_NAMING: Final = (file_names.IDX, file_names.VIF)
+_REMOVED_WITH_A_VOLUME: Final = (
+    *(file_names.DAT, file_names.IDX, file_names.VIF, file_names.SDX, file_names.CPD),
+    *(file_names.CPX, file_names.CPC, file_names.LDB, file_names.RDB, file_names.UNAVAILABLE),
+    # Last: while it is there, a removal that was cut short is done again.
+    file_names.NOTE,
+)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class FoundVolume:
+    """A volume that some file in a data directory speaks for."""
+
+    volume_id: int
+    collection: str
+
+
+class Verdict(Enum):
+    """What to do with a volume that was found."""
+
+    OPEN = auto()
+    SKIP = auto()
+    UNFINISHED = auto()
+    """A copy that broke off: its files are to be removed."""
+
+
+def find_volumes(directory: Path) -> dict[int, list[FoundVolume]]:
+    """The volumes of a directory by id; an id under several collections has several entries.
+
+    :exc:`OSError` when the directory cannot be listed.
+    """
+    extensions: dict[str, set[str]] = defaultdict(set)
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            stem, extension = os.path.splitext(entry.name)  # noqa: PTH122
+            if extension == file_names.DAT and not _has_needles(entry):
+                continue
+            if extension in (*_NAMING, file_names.DAT) and entry.is_file():
+                extensions[stem].add(extension)
+    found: dict[int, list[FoundVolume]] = defaultdict(list)
+    for stem in sorted(extensions):
+        try:
+            collection, volume_id = parse_base_name(stem)
+        except ValueError as error:
+            log.warning("%s is no volume: %s", directory / stem, error)
+            continue
+        volume = FoundVolume(volume_id, collection)
+        if volume not in found[volume_id]:
+            found[volume_id].append(volume)
+    return dict(found)
+
+
+def _has_needles(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.stat().st_size > SUPER_BLOCK_BYTES
+    except OSError:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class VolumePaths:
+    """The files of one found volume in its two directories."""
+
+    directory: Path
+    index_directory: Path
+    base: str
+
+    @classmethod
+    def of(cls, directory: Path, index_directory: Path, found: FoundVolume) -> "VolumePaths":
+        """The files that a volume of this id and collection has, whatever the found file's name."""
+        return cls(directory, index_directory, base_name(found.collection, found.volume_id))
+
+    def data(self, extension: str) -> Path:
+        """A file in the data directory."""
+        return self.directory / (self.base + extension)
+
+    def index(self, extension: str) -> Path:
+        """A file in the index directory."""
+        return self.index_directory / (self.base + extension)
+
+    def has(self, extension: str) -> bool:
+        """Whether either directory has the file."""
+        return self.data(extension).exists() or self.index(extension).exists()
+
+    def is_erasure_coded(self) -> bool:
+        """Whether an erasure-coded volume of the same id lies here, which shares the ``.vif``."""
+        return any(
+            path.exists() and path.stat().st_size > 0
+            for path in (self.data(file_names.ECX), self.index(file_names.ECX))
+        )
+
+
+def judge(paths: VolumePaths, *, mounting: bool) -> Verdict:
+    """What to do with a found volume; ``mounting`` when an operator names it.
+
+    Files of erasure-coded volumes are never touched, and a volume that has some is opened only when
+    an operator mounts it and it has an index of its own.
+    """
+    erasure_coded = paths.has(file_names.ECX)
+    if erasure_coded and not (mounting and paths.data(file_names.IDX).exists()):
+        log.warning(
+            "volume %s is not loaded: it is erasure coded, which this version cannot serve yet",
+            paths.directory / paths.base,
+        )
+        return Verdict.SKIP
+    if paths.data(file_names.NOTE).exists():
+        return Verdict.UNFINISHED
+    info = volume_info.load(paths.data(file_names.VIF)) or volume_info.load(
+        paths.index(file_names.VIF)
+    )
+    data = paths.data(file_names.DAT)
+    if not data.exists():
+        # Opening a volume whose data is remote says that it cannot be served yet.
+        return Verdict.OPEN if info is not None and info.files else Verdict.SKIP
+    if info is not None and info.ec_shard_config and data.stat().st_size <= SUPER_BLOCK_BYTES:
+        log.warning("%s is the empty stub of an erasure-coded volume; skipped", data)
+        return Verdict.SKIP
+    return Verdict.OPEN
+
+
+def remove_unfinished(paths: VolumePaths) -> None:
+    """Removes what a copy that broke off has left (removeVolumeFiles); failures are logged."""
+    note = paths.data(file_names.NOTE)
+    log.warning(
+        "volume %s was not completed: %s", paths.base, note.read_text(errors="replace").strip()
+    )
+    keep_vif = paths.is_erasure_coded()
+    for extension in _REMOVED_WITH_A_VOLUME:
+        if extension == file_names.VIF and keep_vif:
+            continue
+        for path in {paths.data(extension), paths.index(extension)}:
+            try:
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+            except OSError as error:
+                log.warning("cannot remove %s: %s", path, error)

@@ -1,0 +1,84 @@
+"""One data directory: its options, its lock, its uuid and the watch over its disk."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastvol.errors import StorageError
+from fastvol.formats import disk_type
+from fastvol.store.directory_lock import DirectoryLock
+from fastvol.store.directory_uuid import directory_uuid
+from fastvol.store.free_space import DiskStatus, SpaceWatch, disk_status
+
+if TYPE_CHECKING:
+    from fastvol.store.options import LocationOptions
+
+
+class DiskLocation:
+    """A place for volumes.  ``disk_id`` is its index among the locations of the store.
+
+    ``max_volume_count`` is the effective maximum: as configured, or adjusted to the disk when 0 was
+    configured.
+    """
+
+    def __init__(
+        self, disk_id: int, options: LocationOptions, index_directory: Path | None
+    ) -> None:
+        self.disk_id = disk_id
+        self.directory = _absolute(options.directory)
+        self.index_directory = _absolute(index_directory) if index_directory else self.directory
+        self.disk_type = disk_type.normalize(options.disk_type)
+        self.tags = options.tags
+        self.configured_max_volume_count = options.max_volume_count
+        self.max_volume_count = options.max_volume_count
+        self.uuid = ""
+        self.space = SpaceWatch(self.directory, self.disk_type, options.min_free_space)
+        self._lock = DirectoryLock(self.directory)
+
+    def open(self) -> None:
+        """Takes the directory's lock, reads its uuid and looks at its disk.
+
+        :exc:`StorageError` when another process serves it or it cannot be written.
+        """
+        self._lock.acquire()
+        try:
+            self.uuid = directory_uuid(self.directory)
+            self._make_index_directory()
+        except BaseException:
+            self._lock.release()
+            raise
+        self.space.check()
+
+    def _make_index_directory(self) -> None:
+        try:
+            self.index_directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"index directory {self.index_directory}: {error}") from error
+
+    def close(self) -> None:
+        """Gives the directory up."""
+        self._lock.release()
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Device and inode: what tells one directory under two names."""
+        status = self.directory.stat()
+        return status.st_dev, status.st_ino
+
+    def status(self) -> DiskStatus:
+        """The disk's figures now."""
+        return disk_status(self.directory, self.disk_type)
+
+    def takes_volumes(self) -> bool:
+        """Whether its disk allows for new volumes at all."""
+        return not (self.space.low or self.space.unavailable)
+
+    def __repr__(self) -> str:
+        return f"DiskLocation({self.disk_id}, {str(self.directory)!r})"
+
+
+def _absolute(directory: Path) -> Path:
+    # Not resolved: messages and /status show the name that the operator gave.
+    return Path(os.path.abspath(directory))  # noqa: PTH100

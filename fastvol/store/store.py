@@ -1,0 +1,416 @@
+"""The store: all locations and volumes of one server.
+
+Any thread may call any method.  Looking a volume up takes no lock.  What adds, removes or replaces
+a volume holds that id's lock, so that operations on different volumes do not wait for each other;
+choosing a location for a new volume is under one more lock, so that no location is overfilled.
+Events are announced under the id's lock, that is, in the order in which things happened.
+Sources of the rules: ``weed/storage/store.go``, ``weed/storage/disk_location.go``.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Final
+
+from fastvol.errors import FastvolError, StorageError, VolumeExistsError, VolumeNotFoundError
+from fastvol.formats import file_names, volume_info
+from fastvol.limits import DISK_CHECK_SECONDS
+from fastvol.store.discovery import FoundVolume, VolumePaths, find_volumes
+from fastvol.store.disk_location import DiskLocation
+from fastvol.store.factories import default_create, default_open
+from fastvol.store.keyed_locks import KeyedLocks
+from fastvol.store.loading import DamagedVolume, VolumeLoader
+from fastvol.store.placement import Placement
+from fastvol.store.removal import VolumeRemover
+from fastvol.store.reports import (
+    DiskTag,
+    HeartbeatSampler,
+    HeartbeatSnapshot,
+    VolumeEvent,
+    VolumeIdentity,
+    VolumeReport,
+    event_of,
+    identity_of,
+)
+from fastvol.store.state import FILE_NAME as STATE_FILE_NAME
+from fastvol.store.state import StoreState
+from fastvol.store.volume_table import VolumeTable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from fastvol.formats.replica_placement import ReplicaPlacement
+    from fastvol.formats.ttl import TTL
+    from fastvol.store.factories import CreateVolume, OpenVolume
+    from fastvol.store.free_space import DiskStatus
+    from fastvol.store.options import StoreOptions
+    from fastvol.volume.volume import Volume
+
+__all__ = [
+    "DamagedVolume",
+    "DiskTag",
+    "HeartbeatSnapshot",
+    "Store",
+    "VolumeEvent",
+    "VolumeIdentity",
+    "VolumeReport",
+]
+
+log = logging.getLogger(__name__)
+
+_OFFSET_WIDTH_DEFAULT: Final = 5
+
+
+class Store:
+    """See the module's text for threads.
+
+    ``volume_size_limit`` (bytes, 0 = not known), ``preallocate`` and ``master_offset_width`` come
+    from the master; ``stopping`` and ``left`` are set by whoever stops the server.
+    """
+
+    def __init__(
+        self,
+        options: StoreOptions,
+        *,
+        open_volume: OpenVolume | None = None,
+        create_volume: CreateVolume | None = None,
+    ) -> None:
+        self.ip = options.ip
+        self.port = options.port
+        self.server_id = options.server_id or f"{options.ip}:{options.port}"
+        self.offset_width_choice = options.offset_width
+        self.master_offset_width: int | None = None
+        self.volume_size_limit = 0
+        self.preallocate = False
+        self.stopping = False
+        self.left = False
+        self.on_volume_event: Callable[[VolumeEvent], None] = _ignore_event
+        self.locations = tuple(
+            DiskLocation(disk_id, location, options.index_directory)
+            for disk_id, location in enumerate(options.directories)
+        )
+        state_directory = self.locations[0].index_directory
+        self.state = StoreState(state_directory / STATE_FILE_NAME)
+        self.table = VolumeTable()
+        self._create_volume = create_volume or default_create
+        self._locks = KeyedLocks()
+        self._placing = threading.Lock()
+        self._loader = VolumeLoader(
+            self.table, self._locks, open_volume or default_open, self._default_offset_width
+        )
+        self._remover = VolumeRemover(self.locations, self.table, self._locks, self._announce)
+        self._placement = Placement(self.locations, self.table)
+        self._sampler = HeartbeatSampler(self.locations, self.table, self._remover.delete_expired)
+        self._closing = threading.Event()
+        self._watcher = threading.Thread(target=self._watch_disks, name="disk-space", daemon=True)
+
+    # --- start and end ------------------------------------------------------------------------
+
+    def load(self) -> None:
+        """Locks the directories, loads the server's state and all volumes, and starts watching.
+
+        :exc:`StorageError` when a directory is served by another process, given twice, or not
+        usable, or when the state cannot be read.  Damaged volumes are no error; see ``damaged``.
+        """
+        with ExitStack() as undo:
+            self._refuse_twins()
+            for location in self.locations:
+                location.open()
+                undo.callback(location.close)
+            self.state.load()
+            undo.callback(self._remover.close_all)
+            self.load_new_volumes()
+            undo.pop_all()
+        self._watcher.start()
+
+    def _refuse_twins(self) -> None:
+        seen: dict[tuple[int, int], DiskLocation] = {}
+        for location in self.locations:
+            try:
+                identity = location.identity
+            except OSError as error:
+                raise StorageError(f"data directory {location.directory}: {error}") from error
+            twin = seen.setdefault(identity, location)
+            if twin is not location:
+                raise StorageError(
+                    f"Data Folder(-dir) {twin.directory} and {location.directory} "
+                    "are the same directory"
+                )
+
+    def load_new_volumes(self) -> None:
+        """Loads volumes that appeared in the directories (LoadNewVolumes); announces nothing.
+
+        :exc:`StorageError` when a directory cannot be listed.
+        """
+        with ThreadPoolExecutor(len(self.locations), thread_name_prefix="location") as pool:
+            started = time.monotonic()
+            try:
+                list(pool.map(self._loader.load_location, self.locations))
+            except OSError as error:
+                raise StorageError(f"cannot list a data directory: {error}") from error
+        log.info(
+            "%d volumes in %d directories after %.1f s, %d damaged",
+            len(self.volumes()),
+            len(self.locations),
+            time.monotonic() - started,
+            len(self.damaged),
+        )
+
+    def sync(self) -> None:
+        """Makes every acknowledged change of every volume durable; failures are logged."""
+        for volume in self.volumes():
+            try:
+                volume.sync()
+            except FastvolError as error:
+                log.error("volume %d: %s", volume.id, error)
+
+    def close(self) -> None:
+        """Closes all volumes, waiting for running vacuums, and gives the directories up."""
+        self._closing.set()
+        if self._watcher.is_alive():
+            self._watcher.join()
+        self._remover.close_all()
+        for location in self.locations:
+            location.close()
+
+    def _watch_disks(self) -> None:
+        while not self._closing.wait(DISK_CHECK_SECONDS):
+            self.check_disk_space()
+
+    def check_disk_space(self) -> None:
+        """Looks at every disk once and tells the volumes what changed."""
+        for location in self.locations:
+            if location.space.check():
+                for volume in self.table.on_disk(location.disk_id):
+                    volume.disk_space_low = location.space.low
+
+    # --- looking ------------------------------------------------------------------------------
+
+    def find_volume(self, volume_id: int) -> Volume | None:
+        """The volume that serves an id."""
+        return self.table.find(volume_id)
+
+    def get_volume(self, volume_id: int) -> Volume:
+        """As :meth:`find_volume`; :exc:`VolumeNotFoundError` when there is none."""
+        volume = self.table.find(volume_id)
+        if volume is None:
+            raise VolumeNotFoundError(f"volume {volume_id} not found")
+        return volume
+
+    def volumes(self) -> list[Volume]:
+        """All volumes, ascending by id; an id with a copy on each of two disks is there twice."""
+        return self.table.volumes()
+
+    @property
+    def damaged(self) -> list[DamagedVolume]:
+        """Volumes that are on the disks but could not be opened."""
+        return self._loader.damaged
+
+    def identity(self, volume: Volume) -> VolumeIdentity:
+        """The volume as short messages name it."""
+        return identity_of(volume)
+
+    def healthy(self) -> bool:
+        """Whether load balancers should send requests here."""
+        return not (self.stopping or self.left) and not any(
+            volume.quarantined or volume.unavailable for volume in self.volumes()
+        )
+
+    def disk_statuses(self) -> list[DiskStatus]:
+        """Figures of each location's disk now."""
+        return [location.status() for location in self.locations]
+
+    def heartbeat_snapshot(self, now: float) -> HeartbeatSnapshot:
+        """A sample for the master; destroys volumes whose TTL has passed long enough."""
+        return self._sampler.sample(now, self.volume_size_limit)
+
+    # --- room ---------------------------------------------------------------------------------
+
+    def adjust_volume_max(self) -> bool:
+        """Adapts automatic maxima to the free space; True when one changed."""
+        return self._placement.adjust_maxima(self.volume_size_limit, preallocated=self.preallocate)
+
+    def find_free_location(self, disk_type: str) -> DiskLocation | None:
+        """Where a copied volume of this disk type may go; None when there is no room."""
+        return self._placement.for_copied_volume(disk_type)
+
+    def _default_offset_width(self) -> int:
+        """For a volume whose own files do not tell."""
+        if self.offset_width_choice != "auto":
+            return int(self.offset_width_choice)
+        return self.master_offset_width or _OFFSET_WIDTH_DEFAULT
+
+    def _new_offset_width(self, location: DiskLocation) -> int:
+        if self.offset_width_choice == "auto":
+            width = self._placement.neighbours_offset_width(location)
+            if width is not None:
+                return width
+        return self._default_offset_width()
+
+    # --- adding -------------------------------------------------------------------------------
+
+    def add_volume(
+        self,
+        volume_id: int,
+        collection: str,
+        replica_placement: ReplicaPlacement,
+        ttl: TTL,
+        *,
+        preallocate: int = 0,
+        disk_type: str = "",
+        version: int = 3,
+    ) -> Volume:
+        """Creates an empty volume where there is room and announces it (AddVolume).
+
+        ``preallocate`` is in bytes.  :exc:`VolumeExistsError`, :exc:`NoSpaceError`, or
+        :exc:`StorageError` when its files cannot be made.
+        """
+        with self._locks.hold(volume_id), self._placing:
+            if self.table.find(volume_id) is not None:
+                raise VolumeExistsError(f"Volume Id {volume_id} already exists!")
+            location = self._placement.for_new_volume(disk_type)
+            volume = self._create_volume(
+                location.directory,
+                location.index_directory,
+                collection,
+                volume_id,
+                replica_placement=replica_placement,
+                ttl=ttl,
+                version=version,
+                offset_width=self._new_offset_width(location),
+                preallocate=preallocate,
+            )
+            self._loader.register(location, volume)
+            self._announce(event_of("new", volume))
+            return volume
+
+    def mount_volume(self, volume_id: int, collection: str | None = None) -> None:
+        """Loads a volume from the disk and announces it, also when it was there already.
+
+        ``collection`` is a hint where to look first; a wrong one is harmless.
+        :exc:`StorageError` when no location has it.
+        """
+        with self._locks.hold(volume_id):
+            for location in self.locations:
+                volume = self.table.copy_on(location.disk_id, volume_id)
+                if volume is None:
+                    found = self._find_files(location, volume_id, collection)
+                    volume = self._loader.mount(location, found) if found else None
+                if volume is not None:
+                    # The master must not hear of a volume that the next heartbeat leaves out.
+                    if not volume.unavailable:
+                        self._announce(event_of("new", volume))
+                    return
+        raise StorageError(f"volume {volume_id} not found on disk{self._damage_of(volume_id)}")
+
+    def _find_files(
+        self, location: DiskLocation, volume_id: int, collection: str | None
+    ) -> list[FoundVolume]:
+        try:
+            found = find_volumes(location.directory).get(volume_id, [])
+        except OSError as error:
+            log.error("locate volume %d in %s: %s", volume_id, location.directory, error)
+            return []
+        return sorted(found, key=lambda candidate: candidate.collection != collection)
+
+    def _damage_of(self, volume_id: int) -> str:
+        for volume in self.damaged:
+            base = volume.path.rpartition("/")[2]
+            if file_names.parse_base_name(base)[1] == volume_id:
+                return f": {volume.reason}"
+        return ""
+
+    # --- removing -----------------------------------------------------------------------------
+
+    def unmount_volume(self, volume_id: int) -> None:
+        """Closes every copy of a volume, waiting for its vacuum; the files stay.
+
+        An absent volume is fine.
+        """
+        self._remover.unmount(volume_id)
+
+    def delete_volume(
+        self,
+        volume_id: int,
+        *,
+        only_empty: bool = False,
+        only_garbage: bool = False,
+        keep_remote_data: bool = False,
+    ) -> None:
+        """Destroys every copy of a volume.
+
+        With a condition nothing is destroyed unless every copy meets one of those given.
+        ``keep_remote_data`` has no effect yet: no volume with remote data is ever open.
+        :exc:`VolumeNotFoundError`, :exc:`VolumeNotEmptyError`, or :exc:`StorageError` when copies
+        could not be destroyed, for example because they are being vacuumed.
+        """
+        del keep_remote_data
+        self._remover.delete(volume_id, only_empty=only_empty, only_garbage=only_garbage)
+
+    def delete_collection(self, name: str) -> None:
+        """Destroys all volumes of exactly this collection; ``""`` is the default one, too.
+
+        Volumes under vacuum are passed over.  :exc:`StorageError` after the first location where
+        something failed; later locations are not touched then.
+        """
+        self._remover.delete_collection(name)
+
+    # --- changing -----------------------------------------------------------------------------
+
+    def mark_volume_read_only(self, volume_id: int, *, can_delete: bool, persist: bool) -> None:
+        """Stops writes, and deletes unless they are allowed.
+
+        :exc:`VolumeNotFoundError`, :exc:`StorageError` when the mark cannot be persisted.
+        """
+        with self._locks.hold(volume_id):
+            self.get_volume(volume_id).mark_read_only(can_delete=can_delete, persist=persist)
+
+    def mark_volume_writable(self, volume_id: int) -> None:
+        """Takes the read-only marks away.
+
+        :exc:`VolumeNotFoundError`, :exc:`StorageError` when the volume cannot take writes.
+        """
+        with self._locks.hold(volume_id):
+            volume = self.get_volume(volume_id)
+            volume.mark_writable()
+            # It may have opened its files anew.
+            self.table.refresh(volume)
+
+    def configure_volume(self, volume_id: int, replication: str) -> None:
+        """Writes a replication into the ``.vif`` of an unmounted volume (ConfigureVolume).
+
+        The text is stored as given; ``""`` means: as the super block says.  :exc:`StorageError`.
+        """
+        with self._locks.hold(volume_id):
+            for location in self.locations:
+                for found in self._find_files(location, volume_id, None):
+                    paths = VolumePaths.of(location.directory, location.index_directory, found)
+                    _store_replication(paths.data(file_names.VIF), volume_id, replication)
+                    return
+        raise StorageError(f"volume {volume_id} not found on disk")
+
+    def _announce(self, event: VolumeEvent) -> None:
+        self.on_volume_event(event)
+
+
+def _store_replication(path: Path, volume_id: int, replication: str) -> None:
+    try:
+        info = volume_info.load(path) or volume_info.VolumeInfo()
+        if info.problem:
+            raise StorageError(f"volume {volume_id} failed to load vif: {info.problem}")
+    except OSError as error:
+        raise StorageError(f"volume {volume_id} failed to load vif: {error}") from error
+    info.replication = replication
+    try:
+        volume_info.save(path, info)
+    except OSError as error:
+        raise StorageError(f"volume {volume_id} failed to save vif: {error}") from error
+
+
+def _ignore_event(event: VolumeEvent) -> None:
+    """Who announces volumes is set later."""
