@@ -44,7 +44,11 @@ SERVE_VOLUME_SIZE_MIB_DEFAULT: Final = 1024
 """Volume size of a single node: the largest that upstream's one-process bundle chooses."""
 
 HTTP_COPY_BYTES_MAX: Final = 16 * KIB
-"""Needle bodies up to this size are sent from memory, larger ones by sendfile (tuning.md)."""
+"""Needle bodies up to this size are read whole and sent from that copy (tuning.md)."""
+HTTP_MAP_BYTES_MAX: Final = 256 * KIB
+"""Payloads up to this size are sent from the mapping, larger ones by sendfile (tuning.md)."""
+HTTP_WORKERS_MAX: Final = 32
+"""Threads for HTTP work that may wait: cold reads in Python, fsync, large uploads."""
 HTTP_INLINE_VERIFY_BYTES_MAX: Final = 1 * MIB
 """Payloads above this size are checked by an I/O thread, so that one read stalls nobody."""
 HTTP_IO_THREADS: Final = 16

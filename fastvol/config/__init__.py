@@ -1,7 +1,6 @@
 """Flags, environment, ``security.toml`` and ``volume.toml`` made into one frozen Config."""
 
 from fastvol.config.build import FlagValue, build_config, build_single_node_config
-from fastvol.config.free_space import MinFreeSpace, parse_min_free_space
 from fastvol.config.model import Config, DiskProbeConfig, LocationConfig
 from fastvol.config.security import SecuritySettings, SecuritySource, load_security
 
@@ -10,11 +9,9 @@ __all__ = [
     "DiskProbeConfig",
     "FlagValue",
     "LocationConfig",
-    "MinFreeSpace",
     "SecuritySettings",
     "SecuritySource",
     "build_config",
     "build_single_node_config",
     "load_security",
-    "parse_min_free_space",
 ]

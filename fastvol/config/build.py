@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from fastvol.config.addresses import detected_host_address, join_host_port
-from fastvol.config.free_space import MinFreeSpace, parse_min_free_space
+from fastvol.store.free_space import MinFreeSpace
 from fastvol.config.go_values import parse_decimal
 from fastvol.config.model import (
     Config,
@@ -26,6 +26,7 @@ from fastvol.config.model import (
 from fastvol.config.security import SecuritySource, load_security, split_list
 from fastvol.config.settings import Settings, find_settings_file, read_toml
 from fastvol.errors import ConfigError
+from fastvol.formats.disk_type import normalize
 from fastvol.limits import GRPC_PORT_OFFSET, MIB
 
 FlagValue = bool | int | float | str
@@ -230,7 +231,7 @@ def _locations(flags: _Flags) -> tuple[LocationConfig, ...]:
     disk_types = _replicated(flags.text("disk").split(","), count, "disk types is set by -disk")
     tags = _tag_groups(flags.text("tags"), count)
     return tuple(
-        LocationConfig(directory, volume_count, free_space, _disk_type(disk_type), group)
+        LocationConfig(directory, volume_count, free_space, normalize(disk_type), group)
         for directory, volume_count, free_space, disk_type, group in zip(
             directories, volume_counts, free_spaces, disk_types, tags, strict=True
         )
@@ -250,7 +251,7 @@ def _free_spaces(text: str) -> list[MinFreeSpace]:
     spaces = []
     for item in text.split(","):
         try:
-            spaces.append(parse_min_free_space(item))
+            spaces.append(MinFreeSpace.parse(item))
         except ValueError as error:
             raise ConfigError(
                 f"The value specified in -minFreeSpace not a valid value {item}"
@@ -293,11 +294,6 @@ def _unusable(status: os.stat_result | None) -> str:
     if not stat.S_ISDIR(status.st_mode):
         return "Not a valid folder!"
     return "" if status.st_mode & stat.S_IWUSR else "Not writable!"
-
-
-def _disk_type(text: str) -> str:
-    lowered = text.lower()
-    return "" if lowered == "hdd" else lowered
 
 
 def _tag_groups(text: str, count: int) -> list[tuple[str, ...]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from fastvol.config.addresses import join_host_port
-from fastvol.config.free_space import MinFreeSpace
+from fastvol.store.free_space import MinFreeSpace
 from fastvol.config.security import SecuritySettings, SecuritySource
 from fastvol.config.settings import Settings
 

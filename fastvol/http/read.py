@@ -228,9 +228,7 @@ class _Reply:
             log.error("needle %x: its gzip data do not decode: %s", stored.needle.id, error)
             return b""
 
-    def _ranged(
-        self, stored: StoredNeedle, body: bytes | None, size: int, mime: str
-    ) -> Response:
+    def _ranged(self, stored: StoredNeedle, body: bytes | None, size: int, mime: str) -> Response:
         response, headers = self._response, self._response.headers
         wanted = ranges.parse_range(self._request.headers.text(b"range"), size)
         if isinstance(wanted, ranges.Bad):

@@ -167,9 +167,7 @@ def _check_version(major: bytes, minor: bytes) -> None:
     if major == b"1" and minor in (b"0", b"1"):
         return
     if int(major) >= 2:
-        raise MalformedRequestError(
-            505, "HTTP Version Not Supported: unsupported protocol version"
-        )
+        raise MalformedRequestError(505, "HTTP Version Not Supported: unsupported protocol version")
     raise MalformedRequestError
 
 

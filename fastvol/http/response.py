@@ -30,6 +30,7 @@ REASONS: Final[dict[int, str]] = {
     400: "Bad Request",
     401: "Unauthorized",
     404: "Not Found",
+    406: "Not Acceptable",
     408: "Request Timeout",
     409: "Conflict",
     416: "Requested Range Not Satisfiable",

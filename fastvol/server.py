@@ -1,0 +1,455 @@
+"""The composition root: builds the parts from a Config, starts them, stops them; nothing else.
+
+Order of the start: bind all ports (a port in use is known at once), wait for a master's configuration,
+load the store, answer, and only then tell the master. Order of the end: leave the master, answer for
+``pre_stop_seconds`` more, close HTTP, close gRPC, sync and close the volumes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import json
+import logging
+import signal
+import socket
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from typing import Any, Final
+
+import uvloop
+
+from fastvol._cffi.serve import NativeServer
+from fastvol.cluster.beats import NodeIdentity
+from fastvol.cluster.channel import ChannelPool
+from fastvol.cluster.heartbeat import Heartbeat
+from fastvol.cluster.master_client import MasterClient
+from fastvol.cluster.server_address import parse_addresses
+from fastvol.cluster.single_node import SingleNodeAssigner
+from fastvol.config import Config, load_security
+from fastvol.config.security import SecuritySettings
+from fastvol.errors import ConfigError, DuplicateDirectoriesError, FastvolError, StorageError
+from fastvol.http.access import Access, AccessRules
+from fastvol.http.assign import AssignHandler
+from fastvol.http.delete import DeleteHandler
+from fastvol.http.mime_types import system_table
+from fastvol.http.plane import DataPlane, PlaneOptions, bind
+from fastvol.http.read import ReadHandler
+from fastvol.http.request import Request
+from fastvol.http.response import HeaderWriter, Response
+from fastvol.http.router import Answer, Router
+from fastvol.http.status import StatusHandler
+from fastvol.http.write import WriteHandler
+from fastvol.limits import (
+    GRPC_STOP_SECONDS,
+    HEARTBEAT_SECONDS,
+    HTTP_COPY_BYTES_MAX,
+    HTTP_INLINE_VERIFY_BYTES_MAX,
+    HTTP_IO_THREADS,
+    HTTP_MAP_BYTES_MAX,
+    HTTP_STOP_SECONDS,
+    HTTP_WORKERS_MAX,
+)
+from fastvol.rpc.admin import AdminHandlers
+from fastvol.rpc.gates import Gates
+from fastvol.rpc.needle import NeedleHandlers
+from fastvol.rpc.node import NodeFacts, NodeHandlers
+from fastvol.rpc.server import ControlPlane
+from fastvol.rpc.service import volume_server_handler
+from fastvol.rpc.vacuum import VacuumHandlers
+from fastvol.rpc.volume_status import VolumeStatusHandlers
+from fastvol.security.jwt import TokenChecker
+from fastvol.security.white_list import WhiteList
+from fastvol.store.options import LocationOptions, StoreOptions
+from fastvol.store.store import Store
+from fastvol.version import SIZE_LIMIT_NAMES, full_version, short_version
+from fastvol.volume.volume import Volume
+
+log = logging.getLogger(__name__)
+
+EXIT_OK: Final = 0
+EXIT_DUPLICATE_DIRECTORIES: Final = 1
+_OFFSET_WIDTH_DEFAULT: Final = 5
+_MASTER_STATUS_SECONDS: Final = 5.0
+_STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+
+
+def run(config: Config, *, on_ready: Callable[[Config], None] | None = None) -> int:
+    """Serves until a signal says stop; returns the exit status.
+
+    Args:
+        on_ready: called once requests are answered.
+
+    Raises:
+        ConfigError: the server cannot start with what it was given.
+    """
+    return _Server(config).run(on_ready)
+
+
+class _Server:
+    """One server from its first bound port to its last closed file."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._exit_status = EXIT_OK
+        self._listeners: list[tuple[socket.socket, bool]] = []
+        self._control = ControlPlane(config.bind_ip, config.grpc_port)
+        self._channels = ChannelPool()
+        self._masters: MasterClient | None = None
+        self._heartbeat: Heartbeat | None = None
+        self._heartbeat_done: Future[None] | None = None
+        self._store = Store(_store_options(config))
+        self._access = Access(_access_rules(config.security))
+        self._security_settings = config.settings
+        self._native: NativeServer | None = None
+
+    # --- start ----------------------------------------------------------------------------------
+
+    def run(self, on_ready: Callable[[Config], None] | None) -> int:
+        config = self._config
+        self._bind()
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._close_listeners)
+            self._control.start()
+            undo.callback(self._control.stop, 0)
+            if not config.single_node and not self._meet_master():
+                return EXIT_OK
+            self._load_store()
+            undo.callback(self._store.close)
+            self._native = self._native_server()
+            undo.pop_all()
+        try:
+            uvloop.run(self._serve(on_ready))
+        finally:
+            self._native.close()
+        return self._exit_status
+
+    def _bind(self) -> None:
+        config = self._config
+        self._listeners.append((bind(config.bind_ip, config.port), False))
+        try:
+            if config.has_public_listener:
+                self._listeners.append((bind(config.bind_ip, config.public_port), True))
+        except ConfigError:
+            self._close_listeners()
+            raise
+
+    def _close_listeners(self) -> None:
+        for listener, _ in self._listeners:
+            listener.close()
+
+    def _meet_master(self) -> bool:
+        """Waits for the first master that answers; False when told to stop meanwhile."""
+        config = self._config
+        self._masters = MasterClient(
+            self._channels,
+            parse_addresses(",".join(config.masters)),
+            ip=config.ip,
+            port=config.port,
+        )
+        log.info("Volume server start with seed master nodes: [%s]", self._masters.seed_text)
+        waiting = self._control.submit(self._masters.wait_for_configuration())
+        stopped = threading.Event()
+
+        def stop(_number: int, _frame: object) -> None:
+            stopped.set()
+            waiting.cancel()
+
+        previous = {number: signal.signal(number, stop) for number in _STOP_SIGNALS}
+        try:
+            answer = waiting.result()
+        except CancelledError:
+            return False
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+        self._store.volume_size_limit = answer.volume_size_limit_m_b << 20
+        self._store.preallocate = answer.volume_preallocate
+        return not stopped.is_set()
+
+    def _load_store(self) -> None:
+        config, store = self._config, self._store
+        if config.single_node:
+            store.volume_size_limit = config.volume_size_max
+        try:
+            store.load()
+        except StorageError as error:
+            raise ConfigError(str(error)) from error
+        for damaged in store.damaged:
+            log.error("volume %s is left out: %s", damaged.path, damaged.reason)
+        if self._masters is not None and config.offset_width is None and not store.volumes():
+            store.master_offset_width = _offset_width_of_master(self._masters.seed_text.split()[0])
+        store.adjust_volume_max()
+
+    def _native_server(self) -> NativeServer:
+        config, store = self._config, self._store
+        native = NativeServer(
+            server_header=self._server_header(),
+            copy_max=HTTP_COPY_BYTES_MAX,
+            map_max=HTTP_MAP_BYTES_MAX,
+            inline_verify_max=HTTP_INLINE_VERIFY_BYTES_MAX,
+            verify_once=config.read_verify == "once",
+            io_threads=HTTP_IO_THREADS,
+        )
+        types = system_table()
+        native.add_mime_types(types.items(lower=False), lower=False)
+        native.add_mime_types(types.items(lower=True), lower=True)
+
+        def serve_volume(volume: Volume) -> None:
+            native.put_volume(volume.id, volume.native)
+
+        def drop_volume(volume: Volume) -> None:
+            native.drop_volume(volume.id)
+
+        store.table.on_add = serve_volume
+        store.table.on_remove = drop_volume
+        for volume in reversed(store.volumes()):  # the copy on the first disk serves
+            serve_volume(volume)
+        return native
+
+    def _server_header(self) -> str:
+        return f"SeaweedFS Volume {short_version(self._offset_width())}"
+
+    def _offset_width(self) -> int:
+        """The width by which this server names itself."""
+        chosen = self._config.offset_width or self._store.master_offset_width
+        if chosen is not None:
+            return chosen
+        widths = [volume.offset_width for volume in self._store.volumes()]
+        return max(set(widths), key=widths.count) if widths else _OFFSET_WIDTH_DEFAULT
+
+    # --- serving --------------------------------------------------------------------------------
+
+    async def _serve(self, on_ready: Callable[[Config], None] | None) -> None:
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        workers = ThreadPoolExecutor(HTTP_WORKERS_MAX, thread_name_prefix="http-worker")
+        plane = self._data_plane(loop, workers)
+        for number in _STOP_SIGNALS:
+            loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(signal.SIGHUP, lambda: workers.submit(self._reload))
+        self._control.serve(self._rpc_handler())
+        for listener, public in self._listeners:
+            plane.listen(listener, public=public)
+        self._join_cluster(loop, stop)
+        upkeep = loop.create_task(self._upkeep(workers)) if self._config.single_node else None
+        log.info(
+            "Start Seaweed volume server %s at %s:%d",
+            full_version(self._offset_width()),
+            self._config.bind_ip,
+            self._config.port,
+        )
+        if on_ready is not None:
+            on_ready(self._config)
+        await stop.wait()
+        if upkeep is not None:
+            upkeep.cancel()
+        await self._stop(loop, plane, workers)
+
+    def _data_plane(
+        self, loop: asyncio.AbstractEventLoop, workers: ThreadPoolExecutor
+    ) -> DataPlane:
+        config, store, access = self._config, self._store, self._access
+        assert self._native is not None
+
+        def run_blocking(
+            work: Callable[..., Response], *args: Any, **kwargs: Any
+        ) -> Awaitable[Response]:
+            return loop.run_in_executor(workers, lambda: work(*args, **kwargs))
+
+        status = StatusHandler(store, offset_width=self._offset_width())
+        exact: dict[str, Callable[[Request], Answer]] = {
+            "/status": status.status,
+            "/healthz": status.health,
+            "/readyz": status.health,
+        }
+        if config.single_node:
+            assigner = SingleNodeAssigner(store, config.volume_size_max)
+            assign = AssignHandler(
+                store, assigner, public_url=config.public_url, grpc_port=config.grpc_port
+            )
+            exact["/dir/assign"] = assign.assign
+            exact["/dir/lookup"] = assign.lookup
+        router = Router(
+            HeaderWriter(self._server_header()),
+            read=ReadHandler(store, access, run_blocking),
+            write=WriteHandler(store, access, run_blocking, file_bytes_max=config.file_size_max),
+            delete=DeleteHandler(store, access, run_blocking),
+            exact=exact,
+            bare={},
+        )
+        self._choose_fast_read()
+        options = PlaneOptions(
+            idle_seconds=config.idle_timeout_seconds, file_bytes_max=config.file_size_max
+        )
+        return DataPlane(loop, self._native, router, options)
+
+    def _choose_fast_read(self) -> None:
+        """The C read checks no tokens, so it is off while reads need one."""
+        assert self._native is not None
+        needs_token = self._access.rules.read_tokens.enabled
+        self._native.set_fast_read(self._config.fast_read and not needs_token)
+
+    def _rpc_handler(self) -> Any:
+        config, store = self._config, self._store
+        gates = Gates(
+            lambda host: self._access.rules.white_list.allows(host),
+            lambda: store.state.maintenance,
+            store.server_id,
+        )
+        if self._masters is not None:
+            node = NodeIdentity(
+                ip=config.ip,
+                port=config.port,
+                grpc_port=config.grpc_port,
+                public_url=config.public_url,
+                id=store.server_id,
+                data_center=config.data_center,
+                rack=config.rack,
+            )
+            self._heartbeat = Heartbeat(node, store, self._masters, self._channels)
+        facts = NodeFacts(full_version(self._offset_width()), config.data_center, config.rack)
+        return volume_server_handler(
+            gates,
+            AdminHandlers(store, self._masters, gates).table(),
+            NodeHandlers(store, self._masters, self._heartbeat, facts).table(),
+            VolumeStatusHandlers(store).table(),
+            NeedleHandlers(store).table(),
+            VacuumHandlers(store).table(),
+        )
+
+    def _join_cluster(self, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+        if self._heartbeat is None:
+            return
+
+        def ended(done: Future[None]) -> None:
+            error = None if done.cancelled() else done.exception()
+            if error is None:
+                return
+            log.critical("%s", error)
+            if isinstance(error, DuplicateDirectoriesError):
+                self._exit_status = EXIT_DUPLICATE_DIRECTORIES
+                loop.call_soon_threadsafe(stop.set)
+
+        self._heartbeat_done = self._control.submit(self._heartbeat.run())
+        self._heartbeat_done.add_done_callback(ended)
+
+    async def _upkeep(self, workers: ThreadPoolExecutor) -> None:
+        """What the heartbeat does by the way in a cluster: expiry of TTL volumes, room."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            await loop.run_in_executor(workers, self._look_after_store)
+
+    def _look_after_store(self) -> None:
+        import time
+
+        try:
+            self._store.adjust_volume_max()
+            self._store.heartbeat_snapshot(time.time())
+        except FastvolError as error:
+            log.error("%s", error)
+
+    # --- SIGHUP ---------------------------------------------------------------------------------
+
+    def _reload(self) -> None:
+        """New volumes from the disks, keys and white list from security.toml."""
+        try:
+            self._store.load_new_volumes()
+        except FastvolError as error:
+            log.error("reload: %s", error)
+        try:
+            security, settings = load_security(
+                self._config.security_source, self._security_settings
+            )
+        except ConfigError as error:
+            log.error("reload: security settings stay as they are: %s", error)
+            return
+        self._security_settings = settings
+        self._access.rules = _access_rules(security)
+        self._choose_fast_read()
+        log.info("reloaded volumes and security settings")
+
+    # --- stop -----------------------------------------------------------------------------------
+
+    async def _stop(
+        self, loop: asyncio.AbstractEventLoop, plane: DataPlane, workers: ThreadPoolExecutor
+    ) -> None:
+        log.info("volume server has been killed")
+        await self._leave_cluster()
+        if not self._store.left:
+            self._store.stopping = True
+            await loop.run_in_executor(workers, self._store.sync)
+            if self._exit_status == EXIT_OK and self._config.pre_stop_seconds > 0:
+                log.info(
+                    "stop send heartbeat and wait %d seconds until shutdown ...",
+                    self._config.pre_stop_seconds,
+                )
+                await asyncio.sleep(self._config.pre_stop_seconds)
+        log.info("graceful stop cluster http server ...")
+        await plane.stop(HTTP_STOP_SECONDS)
+        log.info("graceful stop gRPC ...")
+        with contextlib.suppress(FastvolError):
+            self._control.submit(self._channels.close())
+        await loop.run_in_executor(workers, self._control.stop, GRPC_STOP_SECONDS)
+        await loop.run_in_executor(workers, self._store.close)
+        workers.shutdown(wait=True)
+        log.info("Shut down successfully!")
+
+    async def _leave_cluster(self) -> None:
+        if self._heartbeat is None or self._heartbeat_done is None:
+            return
+        self._heartbeat.stop()
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(asyncio.wrap_future(self._heartbeat_done), timeout=5)
+
+
+def _store_options(config: Config) -> StoreOptions:
+    width = config.offset_width
+    return StoreOptions(
+        ip=config.ip,
+        port=config.port,
+        server_id=config.server_id,
+        directories=tuple(
+            LocationOptions(
+                directory=location.directory,
+                max_volume_count=location.max_volume_count,
+                min_free_space=location.min_free_space,
+                disk_type=location.disk_type,
+                tags=location.tags,
+            )
+            for location in config.locations
+        ),
+        index_directory=config.index_directory,
+        offset_width="auto" if width is None else "4" if width == 4 else "5",
+    )
+
+
+def _access_rules(security: SecuritySettings) -> AccessRules:
+    return AccessRules(
+        white_list=WhiteList(security.white_list),
+        write_tokens=TokenChecker(security.write_key),
+        read_tokens=TokenChecker(security.read_key),
+    )
+
+
+def _offset_width_of_master(master: str) -> int | None:
+    """The width of the master's own build, by the size limit that its version string starts with.
+
+    None when it cannot be asked: the default is as good then.
+    """
+    connection = http.client.HTTPConnection(master, timeout=_MASTER_STATUS_SECONDS)
+    try:
+        connection.request("GET", "/dir/status")
+        version = str(json.loads(connection.getresponse().read()).get("Version", ""))
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        log.info("cannot ask %s for its version: %s", master, error)
+        return None
+    finally:
+        connection.close()
+    for width, name in SIZE_LIMIT_NAMES.items():
+        if version.startswith(name + " "):
+            return width
+    return None
