@@ -37,6 +37,7 @@ check: $(VENV)/.check c-check
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	PATH=$(abspath $(BIN)):$$PATH $(BIN)/lint-imports
+	PYTHON=$(BIN)/python protos/check.sh
 
 format: $(VENV)/.check
 	$(BIN)/ruff format .

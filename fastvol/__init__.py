@@ -1,5 +1,7 @@
 """fastvol: a read-optimised, drop-in volume server for SeaweedFS clusters."""
 
-from fastvol.version import VERSION as __version__
+from fastvol.version import VERSION
+
+__version__ = VERSION
 
 __all__ = ["__version__"]

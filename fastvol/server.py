@@ -1,8 +1,8 @@
 """The composition root: builds the parts from a Config, starts them, stops them; nothing else.
 
-Order of the start: bind all ports (a port in use is known at once), wait for a master's configuration,
-load the store, answer, and only then tell the master. Order of the end: leave the master, answer for
-``pre_stop_seconds`` more, close HTTP, close gRPC, sync and close the volumes.
+Order of the start: bind all ports (a port in use is known at once), wait for a master's
+configuration, load the store, answer, and only then tell the master. Order of the end: leave the
+master, answer for ``pre_stop_seconds`` more, close HTTP, close gRPC, sync and close the volumes.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import logging
 import signal
 import socket
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any, Final
@@ -149,7 +150,6 @@ class _Server:
             ip=config.ip,
             port=config.port,
         )
-        log.info("Volume server start with seed master nodes: [%s]", self._masters.seed_text)
         waiting = self._control.submit(self._masters.wait_for_configuration())
         stopped = threading.Event()
 
@@ -295,7 +295,7 @@ class _Server:
     def _rpc_handler(self) -> Any:
         config, store = self._config, self._store
         gates = Gates(
-            lambda host: self._access.rules.white_list.allows(host),
+            self._is_white_listed,
             lambda: store.state.maintenance,
             store.server_id,
         )
@@ -319,6 +319,9 @@ class _Server:
             NeedleHandlers(store).table(),
             VacuumHandlers(store).table(),
         )
+
+    def _is_white_listed(self, host: str) -> bool:
+        return self._access.rules.white_list.allows(host)
 
     def _join_cluster(self, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
         if self._heartbeat is None:
@@ -344,8 +347,6 @@ class _Server:
             await loop.run_in_executor(workers, self._look_after_store)
 
     def _look_after_store(self) -> None:
-        import time
-
         try:
             self._store.adjust_volume_max()
             self._store.heartbeat_snapshot(time.time())

@@ -1,8 +1,8 @@
 """File ids and volumes of a node without a master (``fastvol serve``).
 
 Needle ids ascend; the first one after a start lies above every id that the volumes have seen. Each
-collection and TTL has one volume that takes new objects; when it is full, the next one is created. The
-files are those of a cluster member, so the directory can be given to a cluster later.
+collection and TTL has one volume that takes new objects; when it is full, the next one is created.
+The files are those of a cluster member, so the directory can be given to a cluster later.
 """
 
 import secrets

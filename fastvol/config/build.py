@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from fastvol.config.addresses import detected_host_address, join_host_port
-from fastvol.store.free_space import MinFreeSpace
 from fastvol.config.go_values import parse_decimal
 from fastvol.config.model import (
     Config,
@@ -28,6 +27,7 @@ from fastvol.config.settings import Settings, find_settings_file, read_toml
 from fastvol.errors import ConfigError
 from fastvol.formats.disk_type import normalize
 from fastvol.limits import GRPC_PORT_OFFSET, MIB
+from fastvol.store.free_space import MinFreeSpace
 
 FlagValue = bool | int | float | str
 

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Literal
 
 from fastvol.config.addresses import join_host_port
-from fastvol.store.free_space import MinFreeSpace
 from fastvol.config.security import SecuritySettings, SecuritySource
 from fastvol.config.settings import Settings
+from fastvol.store.free_space import MinFreeSpace
 
 ReadMode = Literal["local", "proxy", "redirect"]
 IndexKind = Literal["memory", "leveldb", "leveldbMedium", "leveldbLarge"]

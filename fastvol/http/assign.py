@@ -27,7 +27,7 @@ class AssignHandler:
         self._grpc_port = grpc_port
 
     def assign(self, request: Request) -> Response:
-        """A file id and where to put it (weed/server/master_server_handlers.go: dirAssignHandler)."""
+        """A file id and where to put it (master_server_handlers.go: dirAssignHandler)."""
         query = _values(request)
         pretty = bool(query.get("pretty"))
         try:

@@ -9,11 +9,11 @@ from fastvol.cli.volume_flags import volume_flags
 from fastvol.config import (
     Config,
     FlagValue,
-    MinFreeSpace,
     build_config,
     build_single_node_config,
 )
 from fastvol.errors import ConfigError
+from fastvol.store.free_space import MinFreeSpace
 
 
 @pytest.fixture(name="base")
@@ -118,7 +118,7 @@ def test_several_directories(base: Path) -> None:
     first, second = config.locations
     assert (first.max_volume_count, second.max_volume_count) == (0, 3)
     assert first.min_free_space == MinFreeSpace(percent=5)
-    assert second.min_free_space == MinFreeSpace(bytes=1 << 30)
+    assert second.min_free_space == MinFreeSpace(percent=None, bytes=1 << 30)
     assert (first.disk_type, second.disk_type) == ("", "ssd")
     assert (first.tags, second.tags) == (("a", "b"), ("x",))
 
