@@ -190,6 +190,7 @@ class _Server:
             copy_max=HTTP_COPY_BYTES_MAX,
             map_max=HTTP_MAP_BYTES_MAX,
             inline_verify_max=HTTP_INLINE_VERIFY_BYTES_MAX,
+            upload_max=config.file_size_max,
             verify_once=config.read_verify == "once",
             io_threads=HTTP_IO_THREADS,
         )
@@ -280,17 +281,19 @@ class _Server:
             exact=exact,
             bare={},
         )
-        self._choose_fast_read()
+        self._choose_fast_paths()
         options = PlaneOptions(
             idle_seconds=config.idle_timeout_seconds, file_bytes_max=config.file_size_max
         )
         return DataPlane(loop, self._native, router, options)
 
-    def _choose_fast_read(self) -> None:
-        """The C read checks no tokens, so it is off while reads need one."""
+    def _choose_fast_paths(self) -> None:
+        """The C core checks neither tokens nor peers, so each path is off while it would have to."""
         assert self._native is not None
-        needs_token = self._access.rules.read_tokens.enabled
-        self._native.set_fast_read(self._config.fast_read and not needs_token)
+        config, rules = self._config, self._access.rules
+        self._native.set_fast_read(config.fast_read and not rules.read_tokens.enabled)
+        guarded = rules.write_tokens.enabled or not rules.white_list.is_open
+        self._native.set_fast_write(config.fast_write and not guarded)
 
     def _rpc_handler(self) -> Any:
         config, store = self._config, self._store
@@ -370,7 +373,7 @@ class _Server:
             return
         self._security_settings = settings
         self._access.rules = _access_rules(security)
-        self._choose_fast_read()
+        self._choose_fast_paths()
         log.info("reloaded volumes and security settings")
 
     # --- stop -----------------------------------------------------------------------------------

@@ -54,7 +54,8 @@ static void run_job(fv_job *job)
     fv_fault fault;
     if (cold->verify) {
         job->result = fv_volume_verify(cold->volume, cold->offset, (uint32_t)cold->length,
-                                       cold->stored, 0, &fault);
+                                       cold->stored,
+                                       cold->cached ? FV_VERIFY_CACHED : FV_VERIFY_WAIT, &fault);
         /* A sum in the legacy form is right, but only the complete read answers with it. */
         if (job->result == FV_OK && fault.computed != cold->stored)
             job->result = FV_NEEDLE_BAD_CRC;

@@ -81,7 +81,7 @@ size_t fv_http_date_text(int64_t second, char *out)
     return fv_http_date(second, out) ? 29 : 0;
 }
 
-static const char *current_date(void)
+const char *fv_current_date(void)
 {
     static _Thread_local time_t cached_second;
     static _Thread_local char cached[29];
@@ -96,37 +96,6 @@ static const char *current_date(void)
 
 /* ---- writing the head ------------------------------------------------------------------------ */
 
-static void put_bytes(fv_output *out, const void *bytes, size_t length)
-{
-    assert(out->length + length <= out->capacity);
-    memcpy(out->data + out->length, bytes, length);
-    out->length += length;
-}
-
-#define PUT(out, literal) put_bytes(out, literal, sizeof(literal) - 1)
-
-static void put_decimal(fv_output *out, uint64_t value)
-{
-    char digits[20];
-    size_t at = sizeof digits;
-    do {
-        digits[--at] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value != 0);
-    put_bytes(out, digits + at, sizeof digits - at);
-}
-
-static void put_etag(fv_output *out, uint32_t checksum)
-{
-    static const char hex[] = "0123456789abcdef";
-    char text[8];
-    for (int i = 7; i >= 0; i--) {
-        text[i] = hex[checksum & 15];
-        checksum >>= 4;
-    }
-    put_bytes(out, text, sizeof text);
-}
-
 static int put_last_modified(fv_output *out, const fv_needle *needle)
 {
     char date[29];
@@ -134,9 +103,9 @@ static int put_last_modified(fv_output *out, const fv_needle *needle)
         return 1;
     if (!fv_http_date((int64_t)needle->last_modified, date))
         return 0;
-    PUT(out, "Last-Modified: ");
-    put_bytes(out, date, sizeof date);
-    PUT(out, "\r\n");
+    FV_PUT(out, "Last-Modified: ");
+    fv_put(out, date, sizeof date);
+    FV_PUT(out, "\r\n");
     return 1;
 }
 
@@ -144,13 +113,13 @@ static void put_server_and_id(fv_output *out, const fv_server *server)
 {
     char id[24];
     fv_request_id(id);
-    PUT(out, "Server: ");
-    put_bytes(out, server->server_header, server->server_header_length);
-    PUT(out, "\r\nX-Amz-Request-Id: ");
-    put_bytes(out, id, sizeof id);
-    PUT(out, "\r\nDate: ");
-    put_bytes(out, current_date(), 29);
-    PUT(out, "\r\n");
+    FV_PUT(out, "Server: ");
+    fv_put(out, server->server_header, server->server_header_length);
+    FV_PUT(out, "\r\nX-Amz-Request-Id: ");
+    fv_put(out, id, sizeof id);
+    FV_PUT(out, "\r\nDate: ");
+    fv_put(out, fv_current_date(), 29);
+    FV_PUT(out, "\r\n");
 }
 
 static int is_compressed(const fv_needle *needle)
@@ -160,11 +129,11 @@ static int is_compressed(const fv_needle *needle)
 
 static int write_not_modified(work *w, fv_output *out, fv_reply *reply)
 {
-    PUT(out, "HTTP/1.1 304 Not Modified\r\n");
+    FV_PUT(out, "HTTP/1.1 304 Not Modified\r\n");
     if (!put_last_modified(out, &w->needle))
         return FV_REPLY_NOT_MINE;
     put_server_and_id(out, w->server);
-    PUT(out, "\r\n");
+    FV_PUT(out, "\r\n");
     reply->count = w->request->is_head ? FV_COUNT_HEAD_304 : FV_COUNT_GET_304;
     return FV_REPLY_DONE;
 }
@@ -181,47 +150,52 @@ static int write_head(work *w, const uint8_t *sniffable, size_t sniffable_length
             return FV_REPLY_NOT_MINE;
     }
     if (w->partial)
-        PUT(out, "HTTP/1.1 206 Partial Content\r\nAccept-Ranges: bytes\r\n");
+        FV_PUT(out, "HTTP/1.1 206 Partial Content\r\nAccept-Ranges: bytes\r\n");
     else
-        PUT(out, "HTTP/1.1 200 OK\r\nAccept-Ranges: bytes\r\n");
+        FV_PUT(out, "HTTP/1.1 200 OK\r\nAccept-Ranges: bytes\r\n");
     if (disposition_length > 0) {
-        PUT(out, "Content-Disposition: ");
-        put_bytes(out, disposition, disposition_length);
-        PUT(out, "\r\n");
+        FV_PUT(out, "Content-Disposition: ");
+        fv_put(out, disposition, disposition_length);
+        FV_PUT(out, "\r\n");
     }
     if (is_compressed(needle))
-        PUT(out, "Content-Encoding: gzip\r\n");
-    PUT(out, "Content-Length: ");
-    put_decimal(out, w->length);
+        FV_PUT(out, "Content-Encoding: gzip\r\n");
+    FV_PUT(out, "Content-Length: ");
+    fv_put_decimal(out, w->length);
     if (w->partial) {
-        PUT(out, "\r\nContent-Range: bytes ");
-        put_decimal(out, w->start);
-        PUT(out, "-");
-        put_decimal(out, w->start + w->length - 1);
-        PUT(out, "/");
-        put_decimal(out, needle->data_size);
+        FV_PUT(out, "\r\nContent-Range: bytes ");
+        fv_put_decimal(out, w->start);
+        FV_PUT(out, "-");
+        fv_put_decimal(out, w->start + w->length - 1);
+        FV_PUT(out, "/");
+        fv_put_decimal(out, needle->data_size);
     }
     if (w->mime != NULL) {
-        PUT(out, "\r\nContent-Type: ");
-        put_bytes(out, w->mime, w->mime_length);
+        FV_PUT(out, "\r\nContent-Type: ");
+        fv_put(out, w->mime, w->mime_length);
     }
-    PUT(out, "\r\nEtag: \"");
-    put_etag(out, needle->checksum);
-    PUT(out, "\"\r\n");
+    FV_PUT(out, "\r\nEtag: \"");
+    fv_put_hex32(out, needle->checksum);
+    FV_PUT(out, "\"\r\n");
     if (!put_last_modified(out, needle))
         return FV_REPLY_NOT_MINE;
     put_server_and_id(out, w->server);
     if (w->mime == NULL && !w->request->is_head && !is_compressed(needle)) {
         const char *type = fv_sniff_content_type(sniffable, sniffable_length);
-        PUT(out, "Content-Type: ");
-        put_bytes(out, type, strlen(type));
-        PUT(out, "\r\n");
+        FV_PUT(out, "Content-Type: ");
+        fv_put(out, type, strlen(type));
+        FV_PUT(out, "\r\n");
     }
-    PUT(out, "\r\n");
+    FV_PUT(out, "\r\n");
     return FV_REPLY_DONE;
 }
 
 /* ---- deciding -------------------------------------------------------------------------------- */
+
+static int is_warm(const work *w)
+{
+    return w->warm->offset == w->record_offset && w->warm->volume == w->volume;
+}
 
 static int ask_for(work *w, uint64_t offset, uint64_t length, int verify)
 {
@@ -230,13 +204,9 @@ static int ask_for(work *w, uint64_t offset, uint64_t length, int verify)
     w->cold->offset = offset;
     w->cold->length = length;
     w->cold->verify = verify;
+    w->cold->cached = verify && !is_warm(w); /* only a cached record gets as far as its check */
     w->cold->stored = w->needle.checksum;
     return FV_REPLY_COLD;
-}
-
-static int is_warm(const work *w)
-{
-    return w->warm->offset == w->record_offset && w->warm->volume == w->volume;
 }
 
 /* Needles whose answer needs more than bytes and a head. */
@@ -292,9 +262,9 @@ static int is_not_modified(const work *w)
         return 0;
     char tag[10];
     fv_output text = {(uint8_t *)tag, 0, sizeof tag};
-    PUT(&text, "\"");
-    put_etag(&text, w->needle.checksum);
-    PUT(&text, "\"");
+    FV_PUT(&text, "\"");
+    fv_put_hex32(&text, w->needle.checksum);
+    FV_PUT(&text, "\"");
     return memcmp(tag, request->if_none_match, sizeof tag) == 0;
 }
 
@@ -355,7 +325,7 @@ static int reply_small(work *w, int32_t size, fv_output *out, fv_reply *reply)
     const uint8_t *body = w->needle.data + w->start;
     result = write_head(w, body, w->length, out);
     if (result == FV_REPLY_DONE && !w->request->is_head)
-        put_bytes(out, body, w->length);
+        fv_put(out, body, w->length);
     return result;
 }
 
@@ -410,8 +380,11 @@ static int is_cached(const work *w, int32_t size)
 static int verify_payload(work *w)
 {
     fv_server *server = w->server;
-    if (is_warm(w) && w->warm->verified)
+    if (is_warm(w) && w->warm->verified) {
+        if (server->options.verify_once)
+            fv_volume_note_verified(w->volume, w->record_offset);
         return FV_REPLY_DONE;
+    }
     if (server->options.verify_once && fv_volume_was_verified(w->volume, w->record_offset))
         return FV_REPLY_DONE;
     if (w->needle.data_size > server->options.inline_verify_max)

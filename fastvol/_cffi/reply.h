@@ -3,6 +3,7 @@
 #define FASTVOL_REPLY_H
 
 #include "content_type.h"
+#include "output.h"
 #include "request.h"
 #include "serve.h"
 
@@ -25,14 +26,9 @@ typedef struct {
     uint64_t offset;
     uint64_t length;
     int verify; /* check [offset, offset+length) against `stored` instead of only fetching it */
+    int cached; /* it has just been seen in the page cache: no need to read ahead */
     uint32_t stored;
 } fv_cold;
-
-typedef struct {
-    uint8_t *data;
-    size_t length;
-    size_t capacity;
-} fv_output;
 
 typedef struct {
     fv_volume *volume; /* referenced when file_length > 0 */
@@ -52,6 +48,7 @@ struct fv_server {
     size_t server_header_length;
     fv_mime_table *mime;
     atomic_int fast_read;
+    atomic_int fast_write;
     pthread_rwlock_t table_lock;
     struct fv_slot {
         uint32_t id;
@@ -66,6 +63,8 @@ struct fv_server {
 /* Appends the head (and a small body) to `out`, which has room for FV_HEAD_MAX + copy_max bytes. */
 int fv_reply_build(fv_server *server, const fv_request *request, const fv_warm *warm,
                    fv_output *out, fv_reply *reply, fv_cold *cold);
+/* The Date header's value now: 29 bytes, valid until this thread's next call. */
+const char *fv_current_date(void);
 /* A referenced volume, or NULL. */
 fv_volume *fv_server_find_volume(fv_server *server, uint32_t id);
 

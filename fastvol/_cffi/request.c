@@ -1,111 +1,17 @@
 #include "request.h"
 
+#include "http_text.h"
+
 #include <assert.h>
-#include <string.h>
-#include <strings.h>
 
-typedef struct {
-    const char *at;
-    const char *end;
-} cursor;
-
-static int hex_digit(char c)
+static int take_request_line(fv_cursor *in, fv_request *out)
 {
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
-
-/* Decimal of 1..`digits_max` digits. */
-static int take_decimal(cursor *in, int digits_max, uint64_t *out)
-{
-    uint64_t value = 0;
-    int digits = 0;
-    while (in->at < in->end && *in->at >= '0' && *in->at <= '9') {
-        if (++digits > digits_max)
-            return 0;
-        value = value * 10 + (uint64_t)(*in->at++ - '0');
-    }
-    *out = value;
-    return digits > 0;
-}
-
-/* 1..16 hex digits of id, then 8 of cookie. */
-static int take_key_and_cookie(cursor *in, uint64_t *id, uint32_t *cookie)
-{
-    const char *start = in->at;
-    while (in->at < in->end && hex_digit(*in->at) >= 0)
-        in->at++;
-    size_t digits = (size_t)(in->at - start);
-    if (digits <= 8 || digits > 24)
-        return 0;
-    uint64_t key = 0;
-    uint32_t low = 0;
-    for (size_t i = 0; i < digits - 8; i++)
-        key = key << 4 | (uint64_t)hex_digit(start[i]);
-    for (size_t i = digits - 8; i < digits; i++)
-        low = low << 4 | (uint32_t)hex_digit(start[i]);
-    *id = key;
-    *cookie = low;
-    return 1;
-}
-
-static int take_path(cursor *in, fv_request *out)
-{
-    uint64_t volume_id;
-    uint64_t delta;
-    if (in->at >= in->end || *in->at++ != '/')
-        return 0;
-    if (!take_decimal(in, 10, &volume_id) || volume_id > UINT32_MAX)
-        return 0;
-    if (in->at >= in->end || (*in->at != ',' && *in->at != '/'))
-        return 0;
-    in->at++;
-    if (!take_key_and_cookie(in, &out->needle_id, &out->cookie))
-        return 0;
-    if (in->at < in->end && *in->at == '_') {
-        in->at++;
-        if (!take_decimal(in, 18, &delta) || out->needle_id > UINT64_MAX - delta)
-            return 0;
-        out->needle_id += delta;
-    }
-    if (in->at < in->end && *in->at == '.') {
-        /* An extension only matters to image operations, and those need a query. */
-        in->at++;
-        const char *start = in->at;
-        while (in->at < in->end && ((*in->at >= '0' && *in->at <= '9') ||
-                                    ((*in->at | 32) >= 'a' && (*in->at | 32) <= 'z')))
-            in->at++;
-        if (in->at == start)
-            return 0;
-    }
-    out->volume_id = (uint32_t)volume_id;
-    return 1;
-}
-
-static int take_request_line(cursor *in, fv_request *out)
-{
-    static const char version[] = " HTTP/1.1\r\n";
-    size_t left = (size_t)(in->end - in->at);
-    if (left >= 4 && memcmp(in->at, "GET ", 4) == 0) {
-        in->at += 4;
-    } else if (left >= 5 && memcmp(in->at, "HEAD ", 5) == 0) {
+    if (FV_TAKE(in, "HEAD "))
         out->is_head = 1;
-        in->at += 5;
-    } else {
+    else if (!FV_TAKE(in, "GET "))
         return 0;
-    }
-    if (!take_path(in, out))
-        return 0;
-    if ((size_t)(in->end - in->at) < sizeof version - 1 ||
-        memcmp(in->at, version, sizeof version - 1) != 0)
-        return 0;
-    in->at += sizeof version - 1;
-    return 1;
+    return fv_take_object_path(in, 1, &out->volume_id, &out->needle_id, &out->cookie) &&
+           FV_TAKE(in, " HTTP/1.1\r\n");
 }
 
 /* ---- dates ----------------------------------------------------------------------------------- */
@@ -273,17 +179,6 @@ static enum header_kind header_kind_of(const char *name, size_t length)
     return UNKNOWN;
 }
 
-static int is_host(const char *text, size_t length)
-{
-    for (size_t i = 0; i < length; i++) {
-        char c = text[i];
-        int plain = (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z');
-        if (!plain && c != '.' && c != '-' && c != ':' && c != '[' && c != ']' && c != '_')
-            return 0;
-    }
-    return length > 0;
-}
-
 static int contains(const char *text, size_t length, const char *word)
 {
     return memmem(text, length, word, strlen(word)) != NULL;
@@ -292,24 +187,23 @@ static int contains(const char *text, size_t length, const char *word)
 /* `bytes=first-[last]` only. */
 static int parse_range(const char *text, size_t length, fv_request *out)
 {
-    cursor in = {text, text + length};
+    fv_cursor in = {text, text + length};
     if (length < 8 || memcmp(text, "bytes=", 6) != 0)
         return 0;
     in.at += 6;
-    if (!take_decimal(&in, 18, &out->range_first) || in.at >= in.end || *in.at++ != '-')
+    if (!fv_take_decimal(&in, 18, &out->range_first) || in.at >= in.end || *in.at++ != '-')
         return 0;
     out->range_last = UINT64_MAX;
-    if (in.at < in.end && (!take_decimal(&in, 18, &out->range_last) ||
+    if (in.at < in.end && (!fv_take_decimal(&in, 18, &out->range_last) ||
                            out->range_last < out->range_first))
         return 0;
     out->has_range = 1;
     return in.at == in.end;
 }
 
-static int take_header(unsigned *seen, const char *name, size_t name_length, const char *value,
-                       size_t value_length, fv_request *out)
+static int take_header(unsigned *seen, fv_span name, fv_span value, fv_request *out)
 {
-    enum header_kind kind = header_kind_of(name, name_length);
+    enum header_kind kind = header_kind_of(name.text, name.length);
     if (kind == UNKNOWN)
         return 0;
     if (kind == HARMLESS)
@@ -319,55 +213,23 @@ static int take_header(unsigned *seen, const char *name, size_t name_length, con
     *seen |= 1u << kind;
     switch (kind) {
     case HOST:
-        return is_host(value, value_length);
+        return fv_is_host(value);
     case CONNECTION:
-        return value_length == 10 && strncasecmp(value, "keep-alive", 10) == 0;
+        return fv_span_is_nocase(value, "keep-alive");
     case ACCEPT_ENCODING:
-        out->accepts_gzip = contains(value, value_length, "gzip");
+        out->accepts_gzip = contains(value.text, value.length, "gzip");
         return 1;
     case IF_NONE_MATCH:
-        out->if_none_match = value;
-        out->if_none_match_length = value_length;
+        out->if_none_match = value.text;
+        out->if_none_match_length = value.length;
         return 1;
     case IF_MODIFIED_SINCE:
-        return parse_http_date(value, value_length, &out->if_modified_since);
+        return parse_http_date(value.text, value.length, &out->if_modified_since);
     case RANGE:
-        return parse_range(value, value_length, out);
+        return parse_range(value.text, value.length, out);
     default:
         return 0;
     }
-}
-
-/* One `name: value\r\n`; 1 ok, 0 not mine, 2 end of head. */
-static int take_header_line(cursor *in, unsigned *seen, fv_request *out)
-{
-    if (in->end - in->at >= 2 && in->at[0] == '\r' && in->at[1] == '\n') {
-        in->at += 2;
-        return 2;
-    }
-    const char *name = in->at;
-    while (in->at < in->end && *in->at != ':') {
-        char c = *in->at;
-        if (!((c | 32) >= 'a' && (c | 32) <= 'z') && c != '-' && !(c >= '0' && c <= '9') && c != '_')
-            return 0;
-        in->at++;
-    }
-    size_t name_length = (size_t)(in->at - name);
-    if (in->at >= in->end || name_length == 0)
-        return 0;
-    in->at++;
-    while (in->at < in->end && (*in->at == ' ' || *in->at == '\t'))
-        in->at++;
-    const char *value = in->at;
-    while (in->at < in->end && ((*in->at >= 0x20 && *in->at < 0x7F) || *in->at == '\t'))
-        in->at++;
-    const char *value_end = in->at;
-    if (in->end - in->at < 2 || in->at[0] != '\r' || in->at[1] != '\n')
-        return 0;
-    in->at += 2;
-    while (value_end > value && (value_end[-1] == ' ' || value_end[-1] == '\t'))
-        value_end--;
-    return take_header(seen, name, name_length, value, (size_t)(value_end - value), out);
 }
 
 int fv_request_parse(const char *bytes, size_t length, fv_request *out)
@@ -385,13 +247,15 @@ int fv_request_parse(const char *bytes, size_t length, fv_request *out)
     }
     memset(out, 0, sizeof *out);
     out->if_modified_since = -1;
-    cursor in = {bytes, end + 4};
+    fv_cursor in = {bytes, end + 4};
     if (!take_request_line(&in, out))
         return FV_REQUEST_NOT_MINE;
+    fv_span name, value;
     unsigned seen = 0;
     int step;
-    while ((step = take_header_line(&in, &seen, out)) == 1)
-        ;
+    while ((step = fv_take_header_line(&in, &name, &value)) == 1)
+        if (!take_header(&seen, name, value, out))
+            return FV_REQUEST_NOT_MINE;
     if (step == 0 || (seen & 1u << HOST) == 0)
         return FV_REQUEST_NOT_MINE;
     assert(in.at == in.end);

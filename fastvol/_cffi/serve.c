@@ -1,5 +1,6 @@
 #include "serve.h"
 
+#include "accept.h"
 #include "pool.h"
 #include "reply.h"
 #include "request.h"
@@ -76,6 +77,7 @@ fv_server *fv_server_new(const fv_server_options *options)
     server->pool = fv_pool_new(options->io_threads);
     pthread_rwlock_init(&server->table_lock, NULL);
     atomic_init(&server->fast_read, 1);
+    atomic_init(&server->fast_write, 1);
     if (server->server_header == NULL || server->mime == NULL || server->pool == NULL) {
         fv_server_free(server);
         return NULL;
@@ -105,6 +107,11 @@ int fv_server_add_mime(fv_server *server, int lower, const char *extension, cons
 void fv_server_set_fast_read(fv_server *server, int on)
 {
     atomic_store(&server->fast_read, on);
+}
+
+void fv_server_set_fast_write(fv_server *server, int on)
+{
+    atomic_store(&server->fast_write, on);
 }
 
 void fv_server_counts(fv_server *server, uint64_t *out)
@@ -496,7 +503,7 @@ static void count_reply(fv_server *server, const fv_reply *reply, uint64_t bytes
     int bucket = 0;
     for (uint64_t bound = 100000; bucket < FV_COUNT_BUCKETS && ns > bound; bound *= 2)
         bucket++;
-    count(server, 8 + bucket, 1);
+    count(server, FV_COUNT_FIRST_BUCKET + bucket, 1);
     count(server, reply->count, 1);
     count(server, FV_COUNT_BYTES, bytes);
 }
@@ -516,16 +523,39 @@ static int prepare_buffers(const fv_server *server)
     return input_buffer == NULL ? -1 : 0;
 }
 
-/* One request at bytes[0..]; PYTHON, COLD, WRITE, CLOSED, or WAIT with *consumed > 0 when answered
- * and 0 when incomplete. */
-static int answer_one(fv_conn *conn, const uint8_t *bytes, size_t length, size_t *consumed)
+/* One upload at bytes[0..length); as answer_one. */
+static int answer_upload(fv_conn *conn, const uint8_t *bytes, size_t length, size_t *consumed)
+{
+    fv_server *server = conn->loop->server;
+    fv_upload upload;
+    fv_reply reply;
+    struct timespec began;
+    if (!atomic_load_explicit(&server->fast_write, memory_order_relaxed))
+        return FV_CONN_PYTHON;
+    int parsed = fv_upload_parse((const char *)bytes, length, INPUT_MAX, &upload);
+    if (parsed == FV_UPLOAD_INCOMPLETE)
+        return FV_CONN_WAIT;
+    if (parsed == FV_UPLOAD_NOT_MINE)
+        return FV_CONN_PYTHON;
+    clock_gettime(CLOCK_MONOTONIC, &began);
+    size_t before = output.length;
+    if (fv_accept(server, &upload, &output, &reply) != FV_REPLY_DONE)
+        return FV_CONN_PYTHON;
+    *consumed = upload.total_length;
+    count_reply(server, &reply, output.length - before, &began);
+    return output.length >= BATCH_MAX ? flush_batch(conn, &output, 0) : FV_CONN_WAIT;
+}
+
+/* One read at bytes[0..length); as answer_one. */
+static int answer_read(fv_conn *conn, const uint8_t *bytes, size_t length, size_t *consumed)
 {
     fv_server *server = conn->loop->server;
     fv_request request;
     fv_reply reply;
     fv_cold cold;
     struct timespec began;
-    *consumed = 0;
+    if (!atomic_load_explicit(&server->fast_read, memory_order_relaxed))
+        return FV_CONN_PYTHON;
     int parsed = fv_request_parse((const char *)bytes, length, &request);
     if (parsed == FV_REQUEST_INCOMPLETE)
         return FV_CONN_WAIT;
@@ -543,21 +573,25 @@ static int answer_one(fv_conn *conn, const uint8_t *bytes, size_t length, size_t
     if (built == FV_REPLY_NOT_MINE)
         return FV_CONN_PYTHON;
     *consumed = request.head_length;
-    int state = FV_CONN_WAIT;
-    if (reply.file_length > 0) {
-        conn->file_volume = reply.volume;
-        conn->file_offset = reply.file_offset;
-        conn->file_left = reply.file_length;
-        count_reply(server, &reply, output.length - before + reply.file_length, &began);
-        if (reply.mapped != NULL)
-            return send_mapped(conn, &output, reply.mapped);
-        state = flush_batch(conn, &output, 1);
-        return state == FV_CONN_WAIT ? send_file(conn) : state;
-    }
-    count_reply(server, &reply, output.length - before, &began);
-    if (output.length >= BATCH_MAX)
-        state = flush_batch(conn, &output, 0);
-    return state;
+    count_reply(server, &reply, output.length - before + reply.file_length, &began);
+    if (reply.file_length == 0)
+        return output.length >= BATCH_MAX ? flush_batch(conn, &output, 0) : FV_CONN_WAIT;
+    conn->file_volume = reply.volume;
+    conn->file_offset = reply.file_offset;
+    conn->file_left = reply.file_length;
+    if (reply.mapped != NULL)
+        return send_mapped(conn, &output, reply.mapped);
+    int state = flush_batch(conn, &output, 1);
+    return state == FV_CONN_WAIT ? send_file(conn) : state;
+}
+
+/* One request at bytes[0..]; PYTHON, COLD, WRITE, CLOSED, or WAIT with *consumed > 0 when answered
+ * and 0 when incomplete. */
+static int answer_one(fv_conn *conn, const uint8_t *bytes, size_t length, size_t *consumed)
+{
+    *consumed = 0;
+    return bytes[0] == 'P' ? answer_upload(conn, bytes, length, consumed)
+                           : answer_read(conn, bytes, length, consumed);
 }
 
 /* Answers what is complete in bytes[0..length), then sends and saves what is left. */
@@ -565,11 +599,10 @@ static int answer(fv_conn *conn, const uint8_t *bytes, size_t length)
 {
     size_t at = 0;
     int state = FV_CONN_WAIT;
-    int fast = atomic_load_explicit(&conn->loop->server->fast_read, memory_order_relaxed);
     output.length = 0;
     while (at < length && state == FV_CONN_WAIT) {
         size_t consumed = 0;
-        state = fast ? answer_one(conn, bytes + at, length - at, &consumed) : FV_CONN_PYTHON;
+        state = answer_one(conn, bytes + at, length - at, &consumed);
         at += consumed;
         if (consumed == 0)
             break;
@@ -578,7 +611,8 @@ static int answer(fv_conn *conn, const uint8_t *bytes, size_t length)
     if (save_input(conn, bytes + at, length - at) != 0)
         return FV_CONN_CLOSED;
     /* The request in progress keeps its deadline however slowly it drips in. */
-    if (state == FV_CONN_WAIT && at < length) {
+    if (state == FV_CONN_WAIT && at < length &&
+        memmem(bytes + at, length - at, "\r\n\r\n", 4) == NULL) {
         if (conn->head_ms == 0 || at > 0)
             conn->head_ms = now_ms();
     } else {

@@ -1,4 +1,4 @@
-/* The fast read: one event in, one call, answers straight to the socket.
+/* The fast read and the fast write: one event in, one call, answers straight to the socket.
  *
  * fv_server holds what all threads share: the volumes by id, the options, the counters.
  * fv_loop belongs to one event loop: its connections and the cold reads that it waits for.
@@ -39,14 +39,18 @@ typedef struct fv_conn fv_conn;
 #define FV_COUNT_BYTES 5
 #define FV_COUNT_COLD 6
 #define FV_COUNT_PYTHON 7
+#define FV_COUNT_POST_201 8
+#define FV_COUNT_POST_204 9
+#define FV_COUNT_FIRST_BUCKET 10
 #define FV_COUNT_BUCKETS 24 /* of the duration histogram: 0.1 ms * 2^k, then the rest */
-#define FV_COUNTS 33 /* the eight above, the buckets, and the rest */
+#define FV_COUNTS 35 /* the ten above, the buckets, and the rest */
 
 typedef struct {
     const char *server_header; /* value of the Server header */
     uint32_t copy_max; /* body sizes up to this are read whole and sent from that copy */
     uint32_t map_max;  /* payloads up to this are sent from the mapping, larger by sendfile */
     uint32_t inline_verify_max; /* larger payloads are checked by the I/O threads */
+    uint32_t upload_max;       /* largest payload of an upload */
     int verify_once;
     int io_threads;
 } fv_server_options;
@@ -55,8 +59,9 @@ fv_server *fv_server_new(const fv_server_options *options);
 void fv_server_free(fv_server *server);
 /* Type by file extension (with its dot): `lower` = 0 for the exact table, 1 for the lower-case one. */
 int fv_server_add_mime(fv_server *server, int lower, const char *extension, const char *type);
-/* Off: every request is PYTHON. */
+/* Off: every read, or every upload, is PYTHON. */
 void fv_server_set_fast_read(fv_server *server, int on);
+void fv_server_set_fast_write(fv_server *server, int on);
 /* The table holds a reference of its own; a put replaces. 0 or -1 out of memory. */
 int fv_server_put_volume(fv_server *server, uint32_t id, fv_volume *volume);
 void fv_server_drop_volume(fv_server *server, uint32_t id);

@@ -35,6 +35,8 @@ class ServeCounts:
     bytes_sent: int
     cold: int
     to_python: int
+    post_201: int
+    post_204: int
     duration_buckets: tuple[int, ...]
     """Answers per bucket of 0.1 ms * 2^k, the last one being everything above."""
 
@@ -49,6 +51,7 @@ class NativeServer:
         copy_max: int,
         map_max: int,
         inline_verify_max: int,
+        upload_max: int,
         verify_once: bool,
         io_threads: int,
     ) -> None:
@@ -64,6 +67,7 @@ class NativeServer:
         options.copy_max = copy_max
         options.map_max = map_max
         options.inline_verify_max = inline_verify_max
+        options.upload_max = upload_max
         options.verify_once = verify_once
         options.io_threads = io_threads
         self._pointer = lib.fv_server_new(options)
@@ -86,6 +90,10 @@ class NativeServer:
     def set_fast_read(self, on: bool) -> None:
         """Switches the fast read; off, every request goes to the complete handlers."""
         lib.fv_server_set_fast_read(self._pointer, on)
+
+    def set_fast_write(self, on: bool) -> None:
+        """Switches the fast write in the same way."""
+        lib.fv_server_set_fast_write(self._pointer, on)
 
     def put_volume(self, volume_id: int, volume: NativeVolume) -> None:
         """Serves ``volume`` under ``volume_id``; the table keeps its own reference."""
@@ -110,7 +118,9 @@ class NativeServer:
             bytes_sent=values[lib.FV_COUNT_BYTES],
             cold=values[lib.FV_COUNT_COLD],
             to_python=values[lib.FV_COUNT_PYTHON],
-            duration_buckets=tuple(values[8:]),
+            post_201=values[lib.FV_COUNT_POST_201],
+            post_204=values[lib.FV_COUNT_POST_204],
+            duration_buckets=tuple(values[lib.FV_COUNT_FIRST_BUCKET :]),
         )
 
     def close(self) -> None:

@@ -178,6 +178,11 @@ uint32_t fv_volume_id(const fv_volume *volume)
     return volume->id;
 }
 
+void fv_volume_ttl(const fv_volume *volume, uint8_t out[2])
+{
+    memcpy(out, volume->ttl, sizeof volume->ttl);
+}
+
 /* ---- bytes in -------------------------------------------------------------------------------- */
 
 static int pread_blocking(int fd, uint8_t *out, size_t length, uint64_t offset, int64_t *got)

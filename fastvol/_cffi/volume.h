@@ -34,6 +34,7 @@ typedef struct fv_volume fv_volume;
 #define FV_VOLUME_NO_WRITE 1
 #define FV_VOLUME_NO_DELETE 2
 #define FV_VOLUME_NO_FAST_READ 4
+#define FV_VOLUME_REPLICATED 8 /* changes must be forwarded to other servers */
 
 typedef struct {
     uint32_t id;
@@ -122,6 +123,7 @@ void fv_reserve(int fd, uint64_t size);
 unsigned fv_volume_flags(const fv_volume *volume);
 int fv_volume_version(const fv_volume *volume);
 uint32_t fv_volume_id(const fv_volume *volume);
+void fv_volume_ttl(const fv_volume *volume, uint8_t out[2]);
 /* Reads exactly `length` bytes into `out`; FV_OK, FV_COLD, FV_NEEDLE_SHORT, FV_IO_ERROR. */
 int fv_volume_pread(fv_volume *volume, void *out, size_t length, uint64_t offset, int nowait,
                     int *sys_errno);

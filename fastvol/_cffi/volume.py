@@ -27,6 +27,7 @@ BAD_CRC: Final[int] = lib.FV_NEEDLE_BAD_CRC
 NO_WRITE: Final[int] = lib.FV_VOLUME_NO_WRITE
 NO_DELETE: Final[int] = lib.FV_VOLUME_NO_DELETE
 NO_FAST_READ: Final[int] = lib.FV_VOLUME_NO_FAST_READ
+REPLICATED: Final[int] = lib.FV_VOLUME_REPLICATED
 
 
 class NativeFaultError(Exception):

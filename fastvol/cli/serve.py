@@ -44,6 +44,7 @@ def serve_flags() -> FlagSet:
                 "offsetBytes", "string", "auto", "bytes of an offset in new volumes: 4, 5 or auto"
             ),
             Flag("fastRead", "bool", True, "answer plain reads from the C core"),
+            Flag("fastWrite", "bool", True, "store plain uploads from the C core"),
             Flag("readVerify", "string", "always", "checksum on every read (always) or once"),
         ]
     )

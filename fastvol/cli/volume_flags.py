@@ -196,6 +196,7 @@ def _own_flags() -> list[Flag]:
             "bytes of an offset in new volumes: 4, 5, or auto to go by the volumes there are",
         ),
         Flag("fastRead", "bool", True, "answer plain reads from the C core"),
+        Flag("fastWrite", "bool", True, "store plain uploads from the C core"),
         Flag(
             "readVerify",
             "string",

@@ -115,6 +115,7 @@ def build_config(
         idle_timeout_seconds=flags.integer("idleTimeout"),
         read_mode=_READ_MODES.get(flags.text("readMode"), "redirect"),
         fast_read=flags.flag("fastRead"),
+        fast_write=flags.flag("fastWrite"),
         read_verify=_choice("readVerify", flags.text("readVerify"), _READ_VERIFY),
         has_slow_read=flags.flag("hasSlowRead"),
         read_buffer_bytes=flags.integer("readBufferSizeMB") * MIB,

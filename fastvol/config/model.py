@@ -74,6 +74,7 @@ class Config:
     idle_timeout_seconds: int
     read_mode: ReadMode = "proxy"
     fast_read: bool = True
+    fast_write: bool = True
     read_verify: ReadVerify = "always"
     has_slow_read: bool = True
     read_buffer_bytes: int

@@ -369,6 +369,8 @@ class Volume:
             flags |= native.NO_DELETE
         if self.unavailable:
             flags |= native.NO_FAST_READ
+        if self.super_block.replica_placement.copy_count > 1:
+            flags |= native.REPLICATED
         current.set_flags(flags)
 
     def forbid_changes(self, words: str) -> None:

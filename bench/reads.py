@@ -1,0 +1,72 @@
+"""GET by size: fastvol against ``weed volume`` and nginx, page cache warm, loopback."""
+
+from __future__ import annotations
+
+import os
+
+from bench.harness import Bench, Sample, arguments, load, median, put, report, size_text
+
+SIZES = (1 << 10, 64 << 10, 1 << 20, 8 << 20)
+
+
+def main() -> None:
+    with arguments(__doc__ or "", rounds=5, seconds=3, connections=32) as options, Bench() as bench:
+        data = {size: os.urandom(size) for size in SIZES}
+        files = {}
+        for size, content in data.items():
+            files[size] = bench.directory / f"object-{size}"
+            files[size].write_bytes(content)
+        servers = [bench.weed_volume(), bench.fastvol()]
+        for server in servers:
+            for size in SIZES:
+                put(server, size, data[size])
+        nginx = bench.nginx(files)
+        if nginx is not None:
+            servers.append(nginx)
+        samples: dict[tuple[str, int], list[Sample]] = {}
+        for size in SIZES:
+            for _ in range(options.rounds):
+                for server in servers:
+                    sample = load(
+                        server,
+                        server.url(size),
+                        seconds=options.seconds,
+                        connections=options.connections,
+                    )
+                    samples.setdefault((server.name, size), []).append(sample)
+        rows = []
+        for size in SIZES:
+            ours = median(samples["fastvol", size], "cpu_us")
+            for server in servers:
+                runs = samples[server.name, size]
+                cpu = median(runs, "cpu_us")
+                rate = sum(run.requests for run in runs) / sum(run.seconds for run in runs)
+                rows.append(
+                    [
+                        size_text(size),
+                        server.name,
+                        f"{cpu:.1f}",
+                        f"{cpu / ours:.2f}",
+                        f"{rate:.0f}",
+                        f"{median(runs, 'p50_us'):.0f}",
+                        f"{median(runs, 'p99_us'):.0f}",
+                    ]
+                )
+        report(
+            "reads",
+            "GET by size",
+            [
+                "size",
+                "server",
+                "CPU us/request",
+                "CPU / fastvol's",
+                "requests/s",
+                "p50 us",
+                "p99 us",
+            ],
+            rows,
+        )
+
+
+if __name__ == "__main__":
+    main()

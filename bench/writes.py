@@ -1,0 +1,101 @@
+"""Multipart POST by size: fastvol against ``weed volume``, no fsync, loopback."""
+
+from __future__ import annotations
+
+import os
+
+from bench.harness import (
+    Bench,
+    Sample,
+    Server,
+    arguments,
+    assign,
+    load,
+    median,
+    multipart,
+    report,
+    size_text,
+)
+
+SIZES = (1 << 10, 64 << 10, 1 << 20)
+
+SCRIPT = """
+local file = io.open("{body}", "rb")
+local body = file:read("*all")
+file:close()
+local counter = 0
+request = function()
+  counter = counter + 1
+  return wrk.format("POST", string.format("/%s,%x%08x", "{volume}", {first} + counter, 0x1234abcd),
+                    {{["Content-Type"] = "{content_type}"}}, body)
+end
+"""
+
+
+def main() -> None:
+    with arguments(__doc__ or "", rounds=5, seconds=3, connections=16) as options, Bench() as bench:
+        servers = [bench.weed_volume(), bench.fastvol("-volumeSizeLimitMB=30000")]
+        samples: dict[tuple[str, int], list[Sample]] = {}
+        first = 1 << 32
+        for size in SIZES:
+            body, content_type = multipart(os.urandom(size))
+            path = bench.directory / f"body-{size}"
+            path.write_bytes(body)
+            for _ in range(options.rounds):
+                for server in servers:
+                    first += 1 << 28
+                    sample = _round(bench, server, str(path), content_type, first, options)
+                    samples.setdefault((server.name, size), []).append(sample)
+        rows = []
+        for size in SIZES:
+            ours = median(samples["fastvol", size], "cpu_us")
+            for server in servers:
+                runs = samples[server.name, size]
+                cpu = median(runs, "cpu_us")
+                rate = sum(run.requests for run in runs) / sum(run.seconds for run in runs)
+                rows.append(
+                    [
+                        size_text(size),
+                        server.name,
+                        f"{cpu:.1f}",
+                        f"{cpu / ours:.2f}",
+                        f"{rate:.0f}",
+                        f"{median(runs, 'p50_us'):.0f}",
+                        f"{median(runs, 'p99_us'):.0f}",
+                    ]
+                )
+        report(
+            "writes",
+            "Multipart POST by size",
+            [
+                "size",
+                "server",
+                "CPU us/request",
+                "CPU / fastvol's",
+                "requests/s",
+                "p50 us",
+                "p99 us",
+            ],
+            rows,
+        )
+
+
+def _round(
+    bench: Bench, server: Server, body: str, content_type: str, first: int, options: object
+) -> Sample:
+    volume = assign(server).partition(",")[0]
+    script = bench.directory / "post.lua"
+    script.write_text(
+        SCRIPT.format(body=body, volume=volume, first=first, content_type=content_type)
+    )
+    return load(
+        server,
+        f"http://127.0.0.1:{server.port}/",
+        seconds=options.seconds,  # type: ignore[attr-defined]
+        connections=options.connections,  # type: ignore[attr-defined]
+        script=script,
+    )
+
+
+if __name__ == "__main__":
+    main()
