@@ -138,6 +138,7 @@ def _traffic_flags() -> list[Flag]:
             "string",
             "proxy",
             "reads of volumes that are elsewhere: local (not found), proxy or redirect",
+            _NOT_BUILT,
         ),
         Flag(
             "hasSlowRead",
@@ -150,19 +151,33 @@ def _traffic_flags() -> list[Flag]:
             "readBufferSizeMB", "int", READ_BUFFER_MIB_DEFAULT, "size of such a piece", _NOT_BUILT
         ),
         Flag("fileSizeLimitMB", "int", FILE_SIZE_MIB_DEFAULT, "largest upload"),
-        Flag("concurrentUploadLimitMB", "int", 0, "bytes of uploads in flight; 0: no limit"),
-        Flag("concurrentDownloadLimitMB", "int", 0, "bytes of downloads in flight; 0: no limit"),
+        Flag(
+            "concurrentUploadLimitMB",
+            "int",
+            0,
+            "bytes of uploads in flight; 0: no limit",
+            _NOT_BUILT,
+        ),
+        Flag(
+            "concurrentDownloadLimitMB",
+            "int",
+            0,
+            "bytes of downloads in flight; 0: no limit",
+            _NOT_BUILT,
+        ),
         Flag(
             "inflightUploadDataTimeout",
             "duration",
             IN_FLIGHT_WAIT_SECONDS_DEFAULT,
             "wait for that limit before an upload is refused",
+            _NOT_BUILT,
         ),
         Flag(
             "inflightDownloadDataTimeout",
             "duration",
             IN_FLIGHT_WAIT_SECONDS_DEFAULT,
             "wait for that limit before a download is refused",
+            _NOT_BUILT,
         ),
         Flag("images.fix.orientation", "bool", False, "turn uploaded JPEGs upright", _NOT_BUILT),
     ]
