@@ -12,6 +12,7 @@
 /* cffi:begin */
 #define FV_CRC32C_PORTABLE 0
 #define FV_CRC32C_SSE42 1
+#define FV_CRC32C_AVX512 2 /* carry-less multiplication of 512 bits (VPCLMULQDQ) */
 
 uint32_t fv_crc32c(uint32_t crc, const void *data, size_t length);
 uint32_t fv_crc32c_with(int kernel, uint32_t crc, const void *data, size_t length);

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 PORTABLE: Final[int] = lib.FV_CRC32C_PORTABLE
 SSE42: Final[int] = lib.FV_CRC32C_SSE42
+AVX512: Final[int] = lib.FV_CRC32C_AVX512
 
 
 def crc32c(data: ReadableBuffer, crc: int = 0) -> int:

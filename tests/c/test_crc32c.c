@@ -22,7 +22,7 @@ void test_crc32c_kernels_agree(void)
 {
     enum { BYTES = 40000 };
     static const size_t lengths[] = {0,   1,   7,    8,    9,     23,    24,    191,  192,
-                                     193, 383, 1024, 4099, 12287, 12288, 12289, 39980};
+                                     193, 383, 1023, 1024, 1279, 1280, 1535, 4099, 12287, 12288, 12289, 39980};
     unsigned long long seed = 1;
     uint8_t *data = malloc(BYTES);
     CHECK(data != NULL);
@@ -33,8 +33,9 @@ void test_crc32c_kernels_agree(void)
             uint32_t crc = (uint32_t)next_random(&seed);
             uint32_t want = fv_crc32c_with(FV_CRC32C_PORTABLE, crc, data + start, lengths[i]);
             CHECK(fv_crc32c(crc, data + start, lengths[i]) == want);
-            if (fv_crc32c_kernel_available(FV_CRC32C_SSE42))
-                CHECK(fv_crc32c_with(FV_CRC32C_SSE42, crc, data + start, lengths[i]) == want);
+            for (int kernel = FV_CRC32C_SSE42; kernel <= FV_CRC32C_AVX512; kernel++)
+                if (fv_crc32c_kernel_available(kernel))
+                    CHECK(fv_crc32c_with(kernel, crc, data + start, lengths[i]) == want);
         }
     free(data);
 }

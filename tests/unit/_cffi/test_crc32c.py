@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fastvol._cffi import crc32c as core
 
-KERNELS = [k for k in (core.PORTABLE, core.SSE42) if core.kernel_available(k)]
+KERNELS = [k for k in (core.PORTABLE, core.SSE42, core.AVX512) if core.kernel_available(k)]
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,9 @@ def test_every_kernel_agrees_with_the_oracle(data: bytes, crc: int, start: int) 
         assert core.crc32c_with(kernel, view, crc) == want
 
 
-@pytest.mark.parametrize("length", [12287, 12288, 12289, 24576, 100_003, 3_000_000])
+@pytest.mark.parametrize(
+    "length", [1023, 1024, 1279, 1280, 1281, 12287, 12288, 12289, 24576, 100_003, 3_000_000]
+)
 def test_long_inputs_agree_with_the_oracle(length: int) -> None:
     data = bytes(i * 31 & 0xFF for i in range(251)) * (length // 251 + 1)
     data = data[:length]
