@@ -19,6 +19,11 @@ void test_needle_worked_example(void);
 void test_needle_round_trip(void);
 void test_needle_faults(void);
 void test_needle_truncated_everywhere(void);
+void test_upload_takes_the_go_clients_shape(void);
+void test_upload_waits_for_every_byte(void);
+void test_upload_leaves_what_asks_for_more(void);
+void test_upload_survives_any_bytes(void);
+void test_upload_compressible_types(void);
 
 #define RUN(test)                                                                                  \
     do {                                                                                           \
@@ -46,5 +51,10 @@ int main(void)
     RUN(test_needle_round_trip);
     RUN(test_needle_faults);
     RUN(test_needle_truncated_everywhere);
+    RUN(test_upload_takes_the_go_clients_shape);
+    RUN(test_upload_waits_for_every_byte);
+    RUN(test_upload_leaves_what_asks_for_more);
+    RUN(test_upload_survives_any_bytes);
+    RUN(test_upload_compressible_types);
     return 0;
 }
