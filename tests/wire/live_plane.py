@@ -1,0 +1,158 @@
+"""A data plane on a real socket, over real volumes, without the rest of the server."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from fastvol._cffi.serve import NativeServer, ServeCounts
+from fastvol.formats.replica_placement import ReplicaPlacement
+from fastvol.formats.ttl import TTL
+from fastvol.http.delete import DeleteHandler
+from fastvol.http.guard import OpenGuard
+from fastvol.http.mime_types import system_table
+from fastvol.http.plane import DataPlane, PlaneOptions, bind
+from fastvol.http.read import ReadHandler
+from fastvol.http.response import HeaderWriter
+from fastvol.http.router import Router
+from fastvol.http.write import WriteHandler
+from fastvol.volume.volume import Volume
+
+HEADER = "SeaweedFS Volume 8000GB 4.48"
+WAIT_SECONDS = 20
+
+
+class TinyStore:
+    """What the object handlers need of a store."""
+
+    def __init__(self, ip: str, port: int) -> None:
+        self.ip = ip
+        self.port = port
+        self.table: dict[int, Volume] = {}
+
+    def find_volume(self, volume_id: int) -> Volume | None:
+        return self.table.get(volume_id)
+
+    def volumes(self) -> list[Volume]:
+        return list(self.table.values())
+
+
+class LivePlane:
+    """Use as a context manager; ``exchange`` sends bytes and returns all that comes back."""
+
+    def __init__(self, directory: Path, *, fast_read: bool = True, fast_write: bool = True) -> None:
+        self._directory = directory
+        self._ready = threading.Event()
+        self._failure: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._thread = threading.Thread(target=self._run, name="live-plane")
+        self._listener = bind("127.0.0.1", 0)
+        self.port = int(self._listener.getsockname()[1])
+        self.store = TinyStore("127.0.0.1", self.port)
+        self._native = NativeServer(
+            server_header=HEADER,
+            copy_max=16 << 10,
+            map_max=256 << 10,
+            inline_verify_max=1 << 20,
+            upload_max=1 << 20,
+            verify_once=False,
+            io_threads=2,
+        )
+        self._native.add_mime_types(system_table().items(lower=False), lower=False)
+        self._native.add_mime_types(system_table().items(lower=True), lower=True)
+        self._native.set_fast_read(fast_read)
+        self._native.set_fast_write(fast_write)
+
+    def add_volume(self, volume_id: int, *, ttl: str = "", replication: str = "000") -> Volume:
+        volume = Volume.create(
+            self._directory,
+            self._directory,
+            "",
+            volume_id,
+            replica_placement=ReplicaPlacement.parse(replication),
+            ttl=TTL.parse(ttl),
+        )
+        self.store.table[volume_id] = volume
+        self._native.put_volume(volume_id, volume.native)
+        return volume
+
+    def counts(self) -> ServeCounts:
+        return self._native.counts()
+
+    def __enter__(self) -> LivePlane:
+        self._thread.start()
+        assert self._ready.wait(WAIT_SECONDS)
+        if self._failure is not None:
+            raise self._failure
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._loop is not None and self._stop is not None
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(WAIT_SECONDS)
+        assert not self._thread.is_alive()
+        self._native.close()
+        for volume in self.store.volumes():
+            volume.close()
+
+    def _run(self) -> None:
+        try:
+            uvloop.run(self._serve())
+        except BaseException as error:
+            self._failure = error
+            self._ready.set()
+
+    async def _serve(self) -> None:
+        self._loop = loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        workers = ThreadPoolExecutor(4)
+
+        def run_blocking(work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+            return loop.run_in_executor(workers, lambda: work(*args, **kwargs))
+
+        store: Any = self.store
+        guard = OpenGuard()
+        router = Router(
+            HeaderWriter(HEADER),
+            read=ReadHandler(store, guard, run_blocking),
+            write=WriteHandler(store, guard, run_blocking, file_bytes_max=1 << 20),
+            delete=DeleteHandler(store, guard, run_blocking),
+            exact={},
+            bare={},
+        )
+        plane = DataPlane(loop, self._native, router, PlaneOptions(file_bytes_max=1 << 20))
+        plane.listen(self._listener, public=False)
+        self._ready.set()
+        await self._stop.wait()
+        await plane.stop(5)
+        workers.shutdown()
+
+    def exchange(self, request: bytes) -> bytes:
+        """One request on a connection of its own; its response, head and body."""
+        with socket.create_connection(("127.0.0.1", self.port), WAIT_SECONDS) as sock:
+            sock.sendall(request)
+            received = bytearray()
+            while b"\r\n\r\n" not in received:
+                piece = sock.recv(1 << 16)
+                assert piece, f"closed after {bytes(received)!r}"
+                received += piece
+            head, _, body = bytes(received).partition(b"\r\n\r\n")
+            length = 0
+            for line in head.split(b"\r\n")[1:]:
+                name, _, value = line.partition(b":")
+                if name.lower() == b"content-length" and not request.startswith(b"HEAD"):
+                    length = int(value)
+            while len(body) < length:
+                piece = sock.recv(1 << 16)
+                assert piece
+                body += piece
+            assert len(body) == length
+            return head + b"\r\n\r\n" + body
