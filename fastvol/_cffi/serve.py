@@ -55,8 +55,13 @@ class NativeServer:
         verify_once: bool,
         io_threads: int,
     ) -> None:
-        """Sizes in bytes: bodies up to ``copy_max`` are read and sent from the copy, payloads up to
-        ``map_max`` are sent from the mapping, larger ones by sendfile; payloads above ``inline_verify_max`` are checked by the I/O threads.
+        """What all loops of this server share; all sizes are in bytes.
+
+        Args:
+            copy_max: bodies up to this are read whole and sent from that copy.
+            map_max: payloads up to this are sent from the mapping, larger ones by sendfile.
+            inline_verify_max: payloads above this are checked by the I/O threads.
+            upload_max: largest payload of an upload.
 
         Raises:
             MemoryError

@@ -300,9 +300,8 @@ class Connection:
 
     def _answer_early(self, request: Request, response: Response) -> None:
         """A request refused before its body: drain what is short, close behind what is not."""
-        if request.chunked or (request.content_length or 0) > HTTP_DRAIN_BYTES_MAX:
-            response.close = True
-        elif request.expects_continue and request.has_body:
+        too_long = request.chunked or (request.content_length or 0) > HTTP_DRAIN_BYTES_MAX
+        if too_long or (request.expects_continue and request.has_body):
             response.close = True
         elif request.content_length:
             self._drain = request.content_length

@@ -103,9 +103,9 @@ class HeaderWriter:
         ]
         lines.append(f"Date: {self.date()}")
         length = response.body_length
-        if status not in _BODYLESS and "Content-Length" not in headers:
-            if not is_head or length:
-                lines.append(f"Content-Length: {length}")
+        declared = status in _BODYLESS or "Content-Length" in headers
+        if not declared and (length or not is_head):
+            lines.append(f"Content-Length: {length}")
         if self._may_sniff(response) and not is_head:
             body = response.body
             first = body.first if isinstance(body, FileBody) else body

@@ -47,7 +47,14 @@ class EndState:
 
 
 def rebuild_index(
-    dat_fd: int, dat_size: int, first: int, version: int, width: int, idx_path: Path, volume_id: int
+    *,
+    dat_fd: int,
+    dat_size: int,
+    first: int,
+    version: int,
+    width: int,
+    idx_path: Path,
+    volume_id: int,
 ) -> None:
     """Writes a new index from the record headers, atomically.
 

@@ -160,7 +160,15 @@ class _Opening:
         dat_size = os.fstat(dat_fd).st_size
         if not idx_path.exists() and dat_size > _SUPER_BLOCK_BYTES:
             width = info.bytes_offset or self._default_offset_width
-            rebuild_index(dat_fd, dat_size, first, version, width, idx_path, files.volume_id)
+            rebuild_index(
+                dat_fd=dat_fd,
+                dat_size=dat_size,
+                first=first,
+                version=version,
+                width=width,
+                idx_path=idx_path,
+                volume_id=files.volume_id,
+            )
         may_write = not self._no_write_or_delete
         idx_flags = (os.O_RDWR if may_write else os.O_RDONLY) | os.O_CREAT
         idx_fd = open_file(idx_path, idx_flags)

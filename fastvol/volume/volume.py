@@ -26,11 +26,10 @@ from fastvol.errors import (
 from fastvol.formats import volume_info
 from fastvol.formats.needle import Needle
 from fastvol.formats.replica_placement import ReplicaPlacement
-from fastvol.formats.super_block import SuperBlock
 from fastvol.formats.ttl import TTL
 from fastvol.volume.faults import read_error, write_error
-from fastvol.volume.group_commit import GroupCommit
 from fastvol.volume.files import DATA_SIDE, INDEX_SIDE, VolumeFiles
+from fastvol.volume.group_commit import GroupCommit
 from fastvol.volume.opening import OpenedVolume, create_volume, open_volume
 from fastvol.volume.reasons import DISK_LOW, MARKED, ReadOnlyReason
 
