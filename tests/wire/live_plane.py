@@ -84,6 +84,11 @@ class LivePlane:
         self._native.put_volume(volume_id, volume.native)
         return volume
 
+    def lend_volume(self, volume: Volume) -> None:
+        """Serves a volume that another plane owns; take it out of ``store.table`` before the end."""
+        self.store.table[volume.id] = volume
+        self._native.put_volume(volume.id, volume.native)
+
     def counts(self) -> ServeCounts:
         return self._native.counts()
 
