@@ -146,6 +146,16 @@ void fv_pool_submit(fv_pool *pool, fv_job *job)
     pthread_mutex_unlock(&pool->lock);
 }
 
+void fv_completions_return(fv_completions *completions, fv_job *jobs)
+{
+    assert(jobs == NULL || jobs->completions == completions);
+    while (jobs != NULL) {
+        fv_job *next = jobs->next;
+        complete(jobs);
+        jobs = next;
+    }
+}
+
 int fv_completions_init(fv_completions *completions)
 {
     completions->first = NULL;

@@ -35,5 +35,7 @@ int fv_completions_init(fv_completions *completions);
 void fv_completions_destroy(fv_completions *completions);
 /* All finished jobs, in any order; NULL when there are none. */
 fv_job *fv_completions_take(fv_completions *completions);
+/* Puts back what there was no room for, and raises the event again. */
+void fv_completions_return(fv_completions *completions, fv_job *jobs);
 
 #endif

@@ -9,13 +9,15 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
-#define INPUT_MAX (64u << 10)
+#define INPUT_MAX FV_GIVE_MAX
+#define READY_MAX 128
 /* Answers of one batch of pipelined requests are gathered up to this size, then sent. */
 #define BATCH_MAX (64u << 10)
 /* What one connection may send by sendfile before others get their turn. */
@@ -24,6 +26,7 @@
 
 struct fv_loop {
     fv_server *server;
+    int epoll_fd;
     fv_conn *first;
     size_t count;
     fv_completions completions;
@@ -38,6 +41,10 @@ struct fv_conn {
     int64_t active_ms;
     int64_t head_ms; /* when the unfinished head began; 0 = none */
     int busy;
+    int held;          /* by Python */
+    unsigned wanted;   /* EPOLLIN, EPOLLOUT: what Python watches while it holds the connection */
+    unsigned watched;  /* what epoll is told at this moment */
+    int registered;    /* with epoll at all; a reset connection that nobody waits for is not */
     /* Input that is not consumed yet: an unfinished head, or what waits behind a blocked answer. */
     uint8_t *saved;
     size_t saved_length;
@@ -209,10 +216,18 @@ fv_loop *fv_loop_new(fv_server *server)
     if (loop == NULL)
         return NULL;
     loop->server = server;
-    if (fv_completions_init(&loop->completions) != 0) {
+    loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (loop->epoll_fd < 0 || fv_completions_init(&loop->completions) != 0) {
+        if (loop->epoll_fd >= 0)
+            close(loop->epoll_fd);
         free(loop);
         return NULL;
     }
+    /* No pointer: the completions of cold reads. */
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+    int failed = epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, loop->completions.eventfd, &event);
+    assert(failed == 0);
+    (void)failed;
     return loop;
 }
 
@@ -240,54 +255,18 @@ void fv_loop_free(fv_loop *loop)
         }
     }
     fv_completions_destroy(&loop->completions);
+    close(loop->epoll_fd);
     free(loop);
 }
 
-int fv_loop_eventfd(fv_loop *loop)
+int fv_loop_fd(fv_loop *loop)
 {
-    return loop->completions.eventfd;
+    return loop->epoll_fd;
 }
 
 size_t fv_loop_connections(fv_loop *loop)
 {
     return loop->count;
-}
-
-size_t fv_loop_completed(fv_loop *loop, uint64_t *tokens, size_t capacity)
-{
-    size_t found = 0;
-    fv_job *job = fv_completions_take(&loop->completions);
-    while (job != NULL) {
-        fv_job *next = job->next;
-        fv_conn *conn = job->owner;
-        if (conn != NULL) {
-            if (found == capacity) {
-                /* Back into the list; the event stays raised until the next round. */
-                uint64_t one = 1;
-                pthread_mutex_lock(&loop->completions.lock);
-                fv_job *last = job;
-                while (last->next != NULL)
-                    last = last->next;
-                last->next = loop->completions.first;
-                loop->completions.first = job;
-                pthread_mutex_unlock(&loop->completions.lock);
-                ssize_t written = write(loop->completions.eventfd, &one, sizeof one);
-                (void)written;
-                break;
-            }
-            conn->warm.volume = job->cold.volume;
-            conn->warm.offset = job->cold.record_offset;
-            conn->warm.verified = job->cold.verify && job->result == FV_OK;
-            /* A range that could not be read or does not check out: the complete read reports it. */
-            if (job->result != FV_OK)
-                conn->warm.offset = UINT64_MAX;
-            conn->job = NULL;
-            tokens[found++] = conn->token;
-        }
-        finish_job(loop, job);
-        job = next;
-    }
-    return found;
 }
 
 size_t fv_loop_expired(fv_loop *loop, int64_t idle_ms, int64_t head_ms, uint64_t *tokens,
@@ -307,6 +286,31 @@ size_t fv_loop_expired(fv_loop *loop, int64_t idle_ms, int64_t head_ms, uint64_t
 
 /* ---- one connection -------------------------------------------------------------------------- */
 
+static void set_interest(fv_conn *conn, unsigned events)
+{
+    struct epoll_event event = {.events = events, .data.ptr = conn};
+    if (conn->registered && conn->watched == events)
+        return;
+    int how = conn->registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+    /* Only memory for the registration can fail here; the idle timer then ends the connection. */
+    if (epoll_ctl(conn->loop->epoll_fd, how, conn->fd, &event) == 0) {
+        conn->registered = 1;
+        conn->watched = events;
+    }
+}
+
+/* Takes off what nobody waits for.  Errors and hang-ups cannot be masked, so after one of those the
+ * descriptor leaves epoll until somebody waits again. */
+static void mask_unwanted(fv_conn *conn, unsigned wanted, unsigned reported)
+{
+    if ((reported & (EPOLLERR | EPOLLHUP)) != 0 && conn->registered) {
+        epoll_ctl(conn->loop->epoll_fd, EPOLL_CTL_DEL, conn->fd, NULL);
+        conn->registered = 0;
+        return;
+    }
+    set_interest(conn, wanted);
+}
+
 fv_conn *fv_conn_new(fv_loop *loop, int fd, uint64_t token)
 {
     fv_conn *conn = calloc(1, sizeof *conn);
@@ -321,6 +325,11 @@ fv_conn *fv_conn_new(fv_loop *loop, int fd, uint64_t token)
         loop->first->previous = conn;
     loop->first = conn;
     loop->count++;
+    set_interest(conn, EPOLLIN);
+    if (!conn->registered) {
+        fv_conn_free(conn);
+        return NULL;
+    }
     return conn;
 }
 
@@ -337,6 +346,8 @@ void fv_conn_free(fv_conn *conn)
     fv_loop *loop = conn->loop;
     if (conn->job != NULL)
         conn->job->owner = NULL;
+    if (conn->registered)
+        epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, conn->fd, NULL);
     if (conn->previous != NULL)
         conn->previous->next = conn->next;
     else
@@ -627,7 +638,7 @@ static int answer(fv_conn *conn, const uint8_t *bytes, size_t length)
     return state;
 }
 
-int fv_conn_readable(fv_conn *conn)
+static int on_readable(fv_conn *conn)
 {
     assert(conn->job == NULL && conn->out == NULL && conn->file_left == 0);
     if (prepare_buffers(conn->loop->server) != 0)
@@ -659,7 +670,7 @@ static int go_on(fv_conn *conn)
     return answer(conn, input_buffer, length);
 }
 
-int fv_conn_writable(fv_conn *conn)
+static int on_writable(fv_conn *conn)
 {
     if (conn->out != NULL) {
         size_t left = conn->out_length - conn->out_at;
@@ -680,7 +691,7 @@ int fv_conn_writable(fv_conn *conn)
     return conn->job != NULL ? FV_CONN_COLD : go_on(conn);
 }
 
-int fv_conn_resume(fv_conn *conn)
+static int on_cold_read_done(fv_conn *conn)
 {
     assert(conn->job == NULL);
     conn->active_ms = now_ms();
@@ -688,6 +699,117 @@ int fv_conn_resume(fv_conn *conn)
     if (conn->out != NULL || conn->file_left > 0)
         return FV_CONN_WRITE;
     return go_on(conn);
+}
+
+/* ---- events ----------------------------------------------------------------------------------- */
+
+/* What epoll is to watch in a state; the event for Python, or 0. */
+static int enter_state(fv_conn *conn, int state)
+{
+    switch (state) {
+    case FV_CONN_WAIT:
+        set_interest(conn, EPOLLIN);
+        return 0;
+    case FV_CONN_WRITE:
+        set_interest(conn, EPOLLOUT);
+        return 0;
+    case FV_CONN_COLD:
+        return 0;
+    case FV_CONN_PYTHON:
+        conn->held = 1;
+        conn->wanted = 0;
+        return FV_EVENT_PYTHON;
+    default:
+        conn->held = 1;
+        conn->wanted = 0;
+        return FV_EVENT_CLOSED;
+    }
+}
+
+static int held_event(fv_conn *conn, unsigned reported)
+{
+    int what = 0;
+    if ((conn->wanted & EPOLLIN) != 0 && (reported & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0)
+        what |= FV_EVENT_READABLE;
+    if ((conn->wanted & EPOLLOUT) != 0 && (reported & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0)
+        what |= FV_EVENT_WRITABLE;
+    if (what == 0)
+        mask_unwanted(conn, conn->wanted, reported);
+    return what;
+}
+
+static int conn_event(fv_conn *conn, unsigned reported)
+{
+    if (conn->held)
+        return held_event(conn, reported);
+    if (conn->out != NULL || conn->file_left > 0)
+        return enter_state(conn, on_writable(conn));
+    if (conn->job != NULL) {
+        mask_unwanted(conn, 0, reported);
+        return 0;
+    }
+    return enter_state(conn, on_readable(conn));
+}
+
+/* Connections whose cold read has come in repeat their request. */
+static size_t completion_events(fv_loop *loop, fv_event *out, size_t capacity)
+{
+    size_t found = 0;
+    fv_job *job = fv_completions_take(&loop->completions);
+    while (job != NULL && found < capacity) {
+        fv_job *next = job->next;
+        fv_conn *conn = job->owner;
+        if (conn != NULL) {
+            conn->warm.volume = job->cold.volume;
+            conn->warm.offset = job->cold.record_offset;
+            conn->warm.verified = job->cold.verify && job->result == FV_OK;
+            /* A range that could not be read or does not check out: the complete read reports it. */
+            if (job->result != FV_OK)
+                conn->warm.offset = UINT64_MAX;
+            conn->job = NULL;
+            int what = enter_state(conn, on_cold_read_done(conn));
+            if (what != 0)
+                out[found++] = (fv_event){conn->token, what};
+        }
+        finish_job(loop, job);
+        job = next;
+    }
+    fv_completions_return(&loop->completions, job);
+    return found;
+}
+
+size_t fv_loop_poll(fv_loop *loop, fv_event *out)
+{
+    struct epoll_event ready[READY_MAX];
+    size_t found = 0;
+    int count = epoll_wait(loop->epoll_fd, ready, READY_MAX, 0);
+    for (int i = 0; i < count; i++) {
+        fv_conn *conn = ready[i].data.ptr;
+        if (conn == NULL) {
+            found += completion_events(loop, out + found, FV_EVENTS_MAX - READY_MAX);
+            continue;
+        }
+        int what = conn_event(conn, ready[i].events);
+        if (what != 0)
+            out[found++] = (fv_event){conn->token, what};
+    }
+    assert(found <= FV_EVENTS_MAX);
+    return found;
+}
+
+void fv_conn_watch(fv_conn *conn, int readable, int writable)
+{
+    assert(conn->held);
+    conn->wanted = (readable ? EPOLLIN : 0u) | (writable ? EPOLLOUT : 0u);
+    /* Wanting less is left to the next event that shows up; wanting more must be said now. */
+    if ((conn->wanted & ~(conn->registered ? conn->watched : 0u)) != 0)
+        set_interest(conn, conn->wanted);
+}
+
+int fv_conn_is_idle(fv_conn *conn)
+{
+    return !conn->held && conn->job == NULL && conn->out == NULL && conn->file_left == 0 &&
+           conn->saved_length == 0;
 }
 
 size_t fv_conn_pending(fv_conn *conn)
@@ -707,14 +829,21 @@ size_t fv_conn_take(fv_conn *conn, uint8_t *out, size_t capacity)
 
 int fv_conn_give(fv_conn *conn, const uint8_t *bytes, size_t length)
 {
-    assert(conn->job == NULL && conn->out == NULL && conn->file_left == 0);
+    assert(conn->held && conn->job == NULL && conn->out == NULL && conn->file_left == 0);
+    assert(length <= INPUT_MAX);
     conn->active_ms = now_ms();
-    if (length == 0)
-        return FV_CONN_WAIT;
-    if (length > INPUT_MAX || prepare_buffers(conn->loop->server) != 0)
-        return FV_CONN_CLOSED;
-    memcpy(input_buffer, bytes, length);
-    return answer(conn, input_buffer, length);
+    conn->held = 0;
+    int state = FV_CONN_WAIT;
+    if (length > 0) {
+        if (prepare_buffers(conn->loop->server) != 0) {
+            state = FV_CONN_CLOSED;
+        } else {
+            memcpy(input_buffer, bytes, length);
+            state = answer(conn, input_buffer, length);
+        }
+    }
+    enter_state(conn, state);
+    return state;
 }
 
 void fv_conn_touch(fv_conn *conn)

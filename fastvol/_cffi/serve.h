@@ -1,17 +1,24 @@
-/* The fast read and the fast write: one event in, one call, answers straight to the socket.
+/* The fast read and the fast write: one call answers all that has come in.
  *
  * fv_server holds what all threads share: the volumes by id, the options, the counters.
- * fv_loop belongs to one event loop: its connections and the cold reads that it waits for.
+ * fv_loop belongs to one event loop: its connections, its epoll instance, and the cold reads that it
+ * waits for.
  * fv_conn is one plain-HTTP connection on a raw non-blocking socket.
  *
- * A connection is always in one of these states, and every call returns the one it is left in:
+ * The event loop above watches a single descriptor, that of the epoll instance.  When it is readable,
+ * one call of fv_loop_poll receives, answers and sends for every connection that is ready, and reports
+ * only those that need Python.  A connection in this module's hands is always in one of these states:
  *
  *   WAIT    everything received is answered, or the last request is incomplete: wait for input
  *   WRITE   the socket is full (or its turn is over): wait until it is writable
- *   COLD    a request waits for the disk: fv_loop_completed will name the connection
- *   PYTHON  the next bytes are outside the small grammar: take them with fv_conn_take, answer, and
- *           give the connection back with fv_conn_give
+ *   COLD    a request waits for the disk: its I/O thread will raise the completion event
+ *   PYTHON  the next bytes are outside the small grammar: they are Python's (fv_conn_take), and so is
+ *           the connection until fv_conn_give
  *   CLOSED  the peer is gone, or nothing more can be sent: close it
+ *
+ * While Python holds a connection, only the readiness that it asked for (fv_conn_watch) is reported.
+ * Interest is taken back lazily: what is not wanted is masked when it first shows up, so that the
+ * usual request costs no registration at all.
  *
  * The response bytes are the same that the complete handlers write (the date and the request id
  * aside); where this code is not sure that they are, it says PYTHON. */
@@ -67,27 +74,43 @@ int fv_server_put_volume(fv_server *server, uint32_t id, fv_volume *volume);
 void fv_server_drop_volume(fv_server *server, uint32_t id);
 void fv_server_counts(fv_server *server, uint64_t *out);
 
+#define FV_EVENT_PYTHON 1   /* the connection is Python's now */
+#define FV_EVENT_CLOSED 2   /* close it */
+#define FV_EVENT_READABLE 4 /* as watched; also when the peer is gone */
+#define FV_EVENT_WRITABLE 8
+
+typedef struct {
+    uint64_t token;
+    int what; /* FV_EVENT_...; readable and writable may come together */
+} fv_event;
+
+#define FV_EVENTS_MAX 256 /* capacity that fv_loop_poll needs */
+
 fv_loop *fv_loop_new(fv_server *server);
 void fv_loop_free(fv_loop *loop); /* all its connections must be closed */
-/* Readable when fv_loop_completed has something. */
-int fv_loop_eventfd(fv_loop *loop);
-/* Tokens of connections whose cold read has come in; call fv_conn_resume on each. */
-size_t fv_loop_completed(fv_loop *loop, uint64_t *tokens, size_t capacity);
+/* Readable when fv_loop_poll has something to do. */
+int fv_loop_fd(fv_loop *loop);
+/* Does what there is to do without waiting; events for Python go to out[FV_EVENTS_MAX]. */
+size_t fv_loop_poll(fv_loop *loop, fv_event *out);
 /* Tokens of connections without any traffic for idle_ms, or with a head unfinished for head_ms. */
 size_t fv_loop_expired(fv_loop *loop, int64_t idle_ms, int64_t head_ms, uint64_t *tokens,
                        size_t capacity);
 size_t fv_loop_connections(fv_loop *loop);
 
-/* The descriptor stays the caller's. */
+/* The descriptor stays the caller's, and is closed after fv_conn_free. NULL: no memory, or epoll
+ * refuses the descriptor. */
 fv_conn *fv_conn_new(fv_loop *loop, int fd, uint64_t token);
 void fv_conn_free(fv_conn *conn);
-int fv_conn_readable(fv_conn *conn);
-int fv_conn_writable(fv_conn *conn);
-int fv_conn_resume(fv_conn *conn);
+/* Which readiness Python wants to hear of while it holds the connection. */
+void fv_conn_watch(fv_conn *conn, int readable, int writable);
+/* Nothing is received, waited for or to be sent. */
+int fv_conn_is_idle(fv_conn *conn);
 /* Bytes not consumed yet: how many, and a copy that empties the connection's own store. */
 size_t fv_conn_pending(fv_conn *conn);
 size_t fv_conn_take(fv_conn *conn, uint8_t *out, size_t capacity);
-/* Gives bytes back (possibly none) after PYTHON, and goes on with them. */
+/* Gives the connection back with bytes behind the answered request (possibly none), at most
+ * FV_GIVE_MAX.  PYTHON: they are Python's again; CLOSED: close it; else it is this module's. */
+#define FV_GIVE_MAX 65536
 int fv_conn_give(fv_conn *conn, const uint8_t *bytes, size_t length);
 /* Traffic that did not go through this module. */
 void fv_conn_touch(fv_conn *conn);

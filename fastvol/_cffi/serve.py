@@ -17,8 +17,13 @@ COLD: Final[int] = lib.FV_CONN_COLD
 PYTHON: Final[int] = lib.FV_CONN_PYTHON
 CLOSED: Final[int] = lib.FV_CONN_CLOSED
 
-INPUT_BYTES_MAX: Final = 64 * 1024
-"""What a connection may hold unanswered; more than that is given to Python in pieces."""
+GIVE_BYTES_MAX: Final[int] = lib.FV_GIVE_MAX
+"""The most that :meth:`NativeConnection.give` takes."""
+
+EVENT_PYTHON: Final[int] = lib.FV_EVENT_PYTHON
+EVENT_CLOSED: Final[int] = lib.FV_EVENT_CLOSED
+EVENT_READABLE: Final[int] = lib.FV_EVENT_READABLE
+EVENT_WRITABLE: Final[int] = lib.FV_EVENT_WRITABLE
 
 _TOKENS: Final = 256
 
@@ -143,20 +148,22 @@ class NativeLoop:
         if self._pointer == ffi.NULL:
             raise MemoryError
         self._tokens = ffi.new("uint64_t[]", _TOKENS)
+        self._events = ffi.new("fv_event[]", lib.FV_EVENTS_MAX)
 
     @property
     def pointer(self) -> Any:
         """The C object."""
         return self._pointer
 
-    def eventfd(self) -> int:
-        """Becomes readable when :meth:`completed` has something."""
-        return int(lib.fv_loop_eventfd(self._pointer))
+    def fd(self) -> int:
+        """The descriptor to watch: readable when :meth:`poll` has something to do."""
+        return int(lib.fv_loop_fd(self._pointer))
 
-    def completed(self) -> list[int]:
-        """Tokens of connections to be resumed."""
-        count = lib.fv_loop_completed(self._pointer, self._tokens, _TOKENS)
-        return [self._tokens[i] for i in range(count)]
+    def poll(self) -> list[tuple[int, int]]:
+        """Serves every connection that is ready; (token, event) of those that need Python."""
+        events = self._events
+        count = lib.fv_loop_poll(self._pointer, events)
+        return [(events[i].token, events[i].what) for i in range(count)]
 
     def expired(self, idle_ms: int, head_ms: int) -> list[int]:
         """Tokens of connections idle that long, or whose request head is unfinished that long."""
@@ -175,7 +182,7 @@ class NativeLoop:
 
 
 class NativeConnection:
-    """One raw non-blocking socket; every call returns WAIT, WRITE, COLD, PYTHON or CLOSED."""
+    """One raw non-blocking socket."""
 
     __slots__ = ("_pointer",)
 
@@ -184,17 +191,13 @@ class NativeConnection:
         if self._pointer == ffi.NULL:
             raise MemoryError
 
-    def readable(self) -> int:
-        """Receives and answers."""
-        return lib.fv_conn_readable(self._pointer)  # type: ignore[no-any-return]
+    def watch(self, *, readable: bool = False, writable: bool = False) -> None:
+        """Says which readiness is to be reported while Python holds the connection."""
+        lib.fv_conn_watch(self._pointer, readable, writable)
 
-    def writable(self) -> int:
-        """Sends what was blocked, then goes on."""
-        return lib.fv_conn_writable(self._pointer)  # type: ignore[no-any-return]
-
-    def resume(self) -> int:
-        """Repeats the request whose cold read has come in."""
-        return lib.fv_conn_resume(self._pointer)  # type: ignore[no-any-return]
+    def is_idle(self) -> bool:
+        """In C's hands, with nothing received, waited for or to be sent."""
+        return bool(lib.fv_conn_is_idle(self._pointer))
 
     def pending(self) -> int:
         """Bytes received and not consumed."""
@@ -209,7 +212,11 @@ class NativeConnection:
         return out
 
     def give(self, data: bytes | bytearray) -> int:
-        """Gives bytes back, at most ``INPUT_BYTES_MAX``, and goes on with them."""
+        """Gives the connection back with at most ``GIVE_BYTES_MAX`` bytes, and goes on with them.
+
+        Returns:
+            PYTHON when they are Python's again, CLOSED when it is to be closed, else another state.
+        """
         if not data:
             return lib.fv_conn_give(self._pointer, ffi.NULL, 0)  # type: ignore[no-any-return]
         view = ffi.from_buffer("uint8_t[]", data)

@@ -2,8 +2,8 @@
 
 Theory of operation
 -------------------
-A connection is in one of two hands. In C's hands (``FAST``) each readable event is one call into the
-fast read, which answers what it knows. When it says PYTHON, the bytes come here:
+A connection is in one of two hands. In C's hands (``FAST``) the fast read and the fast write answer what
+they know; Python does not even hear of it. What they do not know comes here as an event, with its bytes:
 
     FAST -> HEAD       the request's bytes are taken from C
     HEAD -> BODY       its head is complete and a body follows
@@ -12,12 +12,12 @@ fast read, which answers what it knows. When it says PYTHON, the bytes come here
     SENDING -> FAST    all sent; bytes behind the request are given back to C
     any -> CLOSED      the peer is gone, a deadline passed, or the response said so
 
-Reading is paused lazily: only if an event arrives in a state that does not read is the watcher taken
-off, so the usual request costs no registration at all.
+While Python holds it, the connection says which readiness it waits for (``watch``); a state that waits
+for nothing says so and is left in peace.
 
-A body is received into one buffer of its own. It is bounded before it is received: what is larger
-than any upload may be is refused at the head. A request refused at its head has its body drained when
-that is short, else the connection is closed after the answer.
+A body is received into one buffer of its own. It is bounded before it is received: what is larger than
+any upload may be is refused at the head. A request refused at its head has its body drained when that is
+short, else the connection is closed after the answer.
 """
 
 import asyncio
@@ -62,7 +62,6 @@ class Connection:
     """Drives one socket; every method runs on the event loop's thread."""
 
     __slots__ = (
-        "_blocked",
         "_body",
         "_body_at",
         "_buffer",
@@ -73,14 +72,12 @@ class Connection:
         "_loop",
         "_native",
         "_out",
-        "_paused",
         "_plane",
         "_request",
         "_response",
         "_socket",
         "_state",
         "_task",
-        "_writing",
         "peer",
         "public",
         "token",
@@ -98,9 +95,6 @@ class Connection:
         self.peer = peer
         self.public = public
         self._state = State.FAST
-        self._paused = False
-        self._blocked = False
-        self._writing = False
         self._buffer = bytearray()
         self._head_parser: HeadParser | None = None
         self._request: Request | None = None
@@ -111,33 +105,20 @@ class Connection:
         self._out: memoryview | None = None
         self._file: FileBody | None = None
         self._task: asyncio.Task[None] | None = None
-        self._loop.add_reader(self._fd, self._on_readable)
 
     # --- events ---------------------------------------------------------------------------------
 
-    def _on_readable(self) -> None:
-        state = self._state
-        if state is State.FAST and not self._blocked:
-            outcome = self._native.readable()
-            if outcome:
-                self._after_native(outcome)
-        elif state is State.HEAD or state is State.BODY:
-            self._receive()
-        else:
-            self._paused = True
-            self._loop.remove_reader(self._fd)
-
-    def _on_writable(self) -> None:
-        if self._state is State.FAST:
-            self._after_native(self._native.writable())
-        else:
+    def on_event(self, event: int) -> None:
+        """What the C loop reports: this connection needs Python, or what Python watched is there."""
+        if event & serve.EVENT_CLOSED:
+            self.close()
+        elif event & serve.EVENT_PYTHON:
+            self._take_over()
+        elif event & serve.EVENT_WRITABLE and self._state is State.SENDING:
             self._send_more()
-            self._go_on_if_fast()
-
-    def on_cold_read_done(self) -> None:
-        """The disk has delivered what the fast read waited for."""
-        if self._state is State.FAST:
-            self._after_native(self._native.resume())
+            self._give_back()
+        elif event & serve.EVENT_READABLE and self._state in (State.HEAD, State.BODY):
+            self._receive()
 
     def on_expired(self) -> None:
         """Nothing happened for too long, or a request head took too long."""
@@ -157,42 +138,29 @@ class Connection:
             return _address_text(self._socket.getpeername())
         return self.peer
 
-    # --- the fast read ------------------------------------------------------------------------
+    # --- the fast paths -----------------------------------------------------------------------
 
-    def _after_native(self, outcome: int) -> None:
-        while outcome == serve.PYTHON:
-            self._blocked = False
-            self._watch_writing(False)
-            self._buffer += self._native.take()
+    def _take_over(self) -> None:
+        self._buffer += self._native.take()
+        self._state = State.HEAD
+        self._on_head_bytes()
+        self._give_back()
+
+    def _give_back(self) -> None:
+        """Hands the connection and the bytes behind the answered request to C, if it is done here."""
+        while self._state is State.FAST:
+            buffer, self._buffer = self._buffer, bytearray()
+            outcome = serve.PYTHON
+            if len(buffer) <= serve.GIVE_BYTES_MAX:
+                outcome = self._native.give(buffer)
+                buffer = bytearray()
+            if outcome == serve.CLOSED:
+                self.close()
+            if outcome != serve.PYTHON:
+                return
+            self._buffer = buffer or self._native.take()
             self._state = State.HEAD
             self._on_head_bytes()
-            if self._state is not State.FAST:
-                return
-            outcome = self._give_back()
-        if outcome == serve.CLOSED:
-            self.close()
-            return
-        self._blocked = outcome != serve.WAIT
-        self._watch_writing(outcome == serve.WRITE)
-        if self._paused and not self._blocked:
-            self._paused = False
-            self._loop.add_reader(self._fd, self._on_readable)
-
-    def _give_back(self) -> int:
-        """Hands the bytes behind the answered request to C; PYTHON when they do not fit."""
-        buffer = self._buffer
-        if len(buffer) > serve.INPUT_BYTES_MAX:
-            return serve.PYTHON
-        self._buffer = bytearray()
-        return self._native.give(buffer)
-
-    def _watch_writing(self, on: bool) -> None:
-        if on != self._writing:
-            self._writing = on
-            if on:
-                self._loop.add_writer(self._fd, self._on_writable)
-            else:
-                self._loop.remove_writer(self._fd)
 
     # --- receiving ------------------------------------------------------------------------------
 
@@ -216,7 +184,7 @@ class Connection:
             self._on_head_bytes()
         else:
             self._on_body_bytes()
-        self._go_on_if_fast()
+        self._give_back()
 
     def _receive_into_body(self) -> None:
         request = self._request
@@ -232,7 +200,7 @@ class Connection:
         self._body_at += count
         if self._body_at == request.content_length:
             self._dispatch(request)
-            self._go_on_if_fast()
+            self._give_back()
 
     def _grow_body(self, left: int) -> None:
         """Room for what is coming, doubling: a client's promise alone reserves little memory."""
@@ -247,10 +215,6 @@ class Connection:
             self._send(response)
         else:
             self.close()
-
-    def _go_on_if_fast(self) -> None:
-        if self._state is State.FAST:
-            self._after_native(self._give_back())
 
     # --- the head -------------------------------------------------------------------------------
 
@@ -276,6 +240,7 @@ class Connection:
             self._refuse(MalformedRequestError())
         elif buffer:
             self._native.set_head_pending(True)
+            self._native.watch(readable=True)
         else:
             self._state = State.FAST
 
@@ -337,7 +302,9 @@ class Connection:
         count = min(self._drain, len(self._buffer))
         del self._buffer[:count]
         self._drain -= count
-        if self._drain == 0:
+        if self._drain:
+            self._native.watch(readable=True)
+        else:
             response, self._response = self._response, None
             assert response is not None
             self._send(response)
@@ -357,6 +324,7 @@ class Connection:
         self._body = bytearray(buffer)
         self._body_at = len(buffer)
         self._buffer = bytearray()
+        self._native.watch(readable=True)
 
     def _feed_chunked(self, parser: HeadParser) -> None:
         request = self._request
@@ -378,6 +346,8 @@ class Connection:
             # Where the next request begins inside these bytes is not known any more.
             request.keep_alive = request.keep_alive and not parser.began_another
             self._dispatch(request)
+        else:
+            self._native.watch(readable=True)
 
     def _refuse_body(self, response: Response) -> None:
         response.close = True
@@ -395,6 +365,7 @@ class Connection:
         if isinstance(result, Response):
             self._send(result)
             return
+        self._native.watch()
         self._native.set_busy(True)
         self._task = self._loop.create_task(self._await_response(result))
 
@@ -410,7 +381,7 @@ class Connection:
             return
         self._native.set_busy(False)
         self._send(response)
-        self._go_on_if_fast()
+        self._give_back()
 
     # --- sending --------------------------------------------------------------------------------
 
@@ -478,7 +449,7 @@ class Connection:
             done = self._send_memory() and self._send_file()
         except (BlockingIOError, InterruptedError):
             self._native.touch()
-            self._watch_writing(True)
+            self._native.watch(writable=True)
             return
         except OSError:
             self.close()
@@ -515,7 +486,6 @@ class Connection:
 
     def _finish_response(self) -> None:
         response, self._response = self._response, None
-        self._watch_writing(False)
         if self._file is not None:
             self._file.volume.release()
             self._file = None
@@ -526,25 +496,19 @@ class Connection:
             return
         # The caller gives what is pipelined behind to C, which may know it.
         self._state = State.FAST
-        if self._paused:
-            self._paused = False
-            self._loop.add_reader(self._fd, self._on_readable)
 
     # --- the end --------------------------------------------------------------------------------
 
     @property
     def idle(self) -> bool:
         """Nothing is being received, handled or sent."""
-        return self._state is State.FAST and not self._blocked and not self._native.pending()
+        return self._state is State.FAST and self._native.is_idle()
 
     def close(self) -> None:
         """Closes the socket and lets go of everything; safe to call twice."""
         if self._state is State.CLOSED:
             return
         self._state = State.CLOSED
-        if not self._paused:
-            self._loop.remove_reader(self._fd)
-        self._watch_writing(False)
         if self._file is not None:
             self._file.volume.release()
             self._file = None

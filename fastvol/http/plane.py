@@ -64,7 +64,7 @@ class DataPlane:
         self._listeners: list[socket.socket] = []
         self._next_token = 1
         self._sweep: asyncio.TimerHandle | None = None
-        loop.add_reader(self.native_loop.eventfd(), self._on_cold_reads_done)
+        loop.add_reader(self.native_loop.fd(), self._on_events)
         self._schedule_sweep()
 
     # --- listening ------------------------------------------------------------------------------
@@ -90,7 +90,13 @@ class DataPlane:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             token = self._next_token
             self._next_token += 1
-            self._connections[token] = Connection(self, sock, token, address[0], public=public)
+            try:
+                connection = Connection(self, sock, token, address[0], public=public)
+            except MemoryError:
+                log.error("no memory for another connection")
+                sock.close()
+                continue
+            self._connections[token] = connection
 
     def _pause_accepting(self, listener: socket.socket, public: bool, error: OSError) -> None:
         """Out of descriptors: trying again at once would only spin."""
@@ -109,11 +115,11 @@ class DataPlane:
         """A connection has closed."""
         self._connections.pop(connection.token, None)
 
-    def _on_cold_reads_done(self) -> None:
-        for token in self.native_loop.completed():
+    def _on_events(self) -> None:
+        for token, event in self.native_loop.poll():
             connection = self._connections.get(token)
             if connection is not None:
-                connection.on_cold_read_done()
+                connection.on_event(event)
 
     def _schedule_sweep(self) -> None:
         self._sweep = self.loop.call_later(_SWEEP_SECONDS, self._sweep_connections)
@@ -146,7 +152,7 @@ class DataPlane:
             connection.close()
         if self._sweep is not None:
             self._sweep.cancel()
-        self.loop.remove_reader(self.native_loop.eventfd())
+        self.loop.remove_reader(self.native_loop.fd())
         self.native_loop.close()
 
 

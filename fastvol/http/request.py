@@ -99,6 +99,8 @@ class HeadParser:
         method, target, major, minor = line.groups()
         _check_version(major, minor)
         _check_lines(head[line.end() :])
+        # Before llhttp, which knows only one word for whatever is wrong with a coding.
+        _framing(_plain_headers(head[line.end() :]), http10=minor == b"0")
         try:
             self._parser.feed_data(head)
         except httptools.HttpParserUpgrade:
@@ -132,7 +134,7 @@ class HeadParser:
             raise MalformedRequestError(400, reason)
         if len(hosts) > 1 or (hosts and _HOST.fullmatch(hosts[0]) is None):
             raise MalformedRequestError(400, "Bad Request: malformed Host header")
-        chunked, length = _framing(self._raw, http10)
+        chunked, length = _framing(self._raw, http10=http10)
         expect = headers.get(b"expect").lower()
         if expect not in (b"", b"100-continue"):
             raise MalformedRequestError(417, "Expectation Failed", " ")
@@ -198,7 +200,7 @@ def _plain_headers(block: bytes) -> RawHeaders:
     return pairs
 
 
-def _framing(raw: RawHeaders, http10: bool) -> tuple[bool, int | None]:
+def _framing(raw: RawHeaders, *, http10: bool) -> tuple[bool, int | None]:
     """(chunked, content length) of the body.
 
     Raises:

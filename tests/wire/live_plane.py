@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import threading
 from collections.abc import Callable
@@ -47,7 +48,17 @@ class TinyStore:
 class LivePlane:
     """Use as a context manager; ``exchange`` sends bytes and returns all that comes back."""
 
-    def __init__(self, directory: Path, *, fast_read: bool = True, fast_write: bool = True) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        fast_read: bool = True,
+        fast_write: bool = True,
+        options: PlaneOptions | None = None,
+        public: bool = False,
+    ) -> None:
+        self._options = options or PlaneOptions(file_bytes_max=1 << 20)
+        self._public = public
         self._directory = directory
         self._ready = threading.Event()
         self._failure: BaseException | None = None
@@ -133,31 +144,62 @@ class LivePlane:
             exact={},
             bare={},
         )
-        plane = DataPlane(loop, self._native, router, PlaneOptions(file_bytes_max=1 << 20))
-        plane.listen(self._listener, public=False)
+        self._plane = plane = DataPlane(loop, self._native, router, self._options)
+        plane.listen(self._listener, public=self._public)
         self._ready.set()
         await self._stop.wait()
         await plane.stop(5)
         workers.shutdown()
 
+    def connections(self) -> int:
+        """Connections open at this moment."""
+        return self._plane.native_loop.connections()
+
+    def connect(self) -> socket.socket:
+        """A client's socket; every wait on it is bounded."""
+        return socket.create_connection(("127.0.0.1", self.port), WAIT_SECONDS)
+
     def exchange(self, request: bytes) -> bytes:
         """One request on a connection of its own; its response, head and body."""
-        with socket.create_connection(("127.0.0.1", self.port), WAIT_SECONDS) as sock:
+        with self.connect() as sock:
             sock.sendall(request)
-            received = bytearray()
-            while b"\r\n\r\n" not in received:
-                piece = sock.recv(1 << 16)
-                assert piece, f"closed after {bytes(received)!r}"
-                received += piece
-            head, _, body = bytes(received).partition(b"\r\n\r\n")
-            length = 0
-            for line in head.split(b"\r\n")[1:]:
-                name, _, value = line.partition(b":")
-                if name.lower() == b"content-length" and not request.startswith(b"HEAD"):
-                    length = int(value)
-            while len(body) < length:
-                piece = sock.recv(1 << 16)
-                assert piece
-                body += piece
-            assert len(body) == length
-            return head + b"\r\n\r\n" + body
+            response = Reader(sock).response(head_only=request.startswith(b"HEAD"))
+            assert response is not None, "closed without an answer"
+            return response
+
+
+class Reader:
+    """Reads responses off a connection by their framing, keeping what lies behind them."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._buffer = b""
+
+    def _more(self) -> bool:
+        piece = self._sock.recv(1 << 16)
+        self._buffer += piece
+        return bool(piece)
+
+    def response(self, *, head_only: bool = False) -> bytes | None:
+        """The next response; None when the connection ends before one begins."""
+        while b"\r\n\r\n" not in self._buffer:
+            if not self._more():
+                assert not self._buffer, f"cut off: {self._buffer!r}"
+                return None
+        head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
+        length = 0
+        lengths = re.findall(rb"(?i)\r\nContent-Length: (\d+)", head)
+        assert len(lengths) <= 1, head
+        if lengths and not head_only:
+            length = int(lengths[0])
+        while len(self._buffer) < length:
+            assert self._more(), f"cut off behind {head!r}"
+        body, self._buffer = self._buffer[:length], self._buffer[length:]
+        return head + b"\r\n\r\n" + body
+
+    def rest(self) -> bytes:
+        """Everything until the peer closes."""
+        while self._more():
+            pass
+        rest, self._buffer = self._buffer, b""
+        return rest
