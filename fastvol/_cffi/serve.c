@@ -41,6 +41,7 @@ struct fv_conn {
     int64_t active_ms;
     int64_t head_ms; /* when the unfinished head began; 0 = none */
     int busy;
+    int is_public;
     int held;          /* by Python */
     unsigned wanted;   /* EPOLLIN, EPOLLOUT: what Python watches while it holds the connection */
     unsigned watched;  /* what epoll is told at this moment */
@@ -311,7 +312,7 @@ static void mask_unwanted(fv_conn *conn, unsigned wanted, unsigned reported)
     set_interest(conn, wanted);
 }
 
-fv_conn *fv_conn_new(fv_loop *loop, int fd, uint64_t token)
+fv_conn *fv_conn_new(fv_loop *loop, int fd, uint64_t token, int is_public)
 {
     fv_conn *conn = calloc(1, sizeof *conn);
     if (conn == NULL)
@@ -319,6 +320,7 @@ fv_conn *fv_conn_new(fv_loop *loop, int fd, uint64_t token)
     conn->loop = loop;
     conn->fd = fd;
     conn->token = token;
+    conn->is_public = is_public;
     conn->active_ms = now_ms();
     conn->next = loop->first;
     if (loop->first != NULL)
@@ -541,7 +543,7 @@ static int answer_upload(fv_conn *conn, const uint8_t *bytes, size_t length, siz
     fv_upload upload;
     fv_reply reply;
     struct timespec began;
-    if (!atomic_load_explicit(&server->fast_write, memory_order_relaxed))
+    if (conn->is_public || !atomic_load_explicit(&server->fast_write, memory_order_relaxed))
         return FV_CONN_PYTHON;
     int parsed = fv_upload_parse((const char *)bytes, length, INPUT_MAX, &upload);
     if (parsed == FV_UPLOAD_INCOMPLETE)

@@ -98,8 +98,8 @@ size_t fv_loop_expired(fv_loop *loop, int64_t idle_ms, int64_t head_ms, uint64_t
 size_t fv_loop_connections(fv_loop *loop);
 
 /* The descriptor stays the caller's, and is closed after fv_conn_free. NULL: no memory, or epoll
- * refuses the descriptor. */
-fv_conn *fv_conn_new(fv_loop *loop, int fd, uint64_t token);
+ * refuses the descriptor.  Uploads of a `public` connection are Python's, which ignores them. */
+fv_conn *fv_conn_new(fv_loop *loop, int fd, uint64_t token, int is_public);
 void fv_conn_free(fv_conn *conn);
 /* Which readiness Python wants to hear of while it holds the connection. */
 void fv_conn_watch(fv_conn *conn, int readable, int writable);

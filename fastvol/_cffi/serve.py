@@ -186,8 +186,8 @@ class NativeConnection:
 
     __slots__ = ("_pointer",)
 
-    def __init__(self, loop: NativeLoop, fd: int, token: int) -> None:
-        self._pointer = lib.fv_conn_new(loop.pointer, fd, token)
+    def __init__(self, loop: NativeLoop, fd: int, token: int, *, public: bool) -> None:
+        self._pointer = lib.fv_conn_new(loop.pointer, fd, token, public)
         if self._pointer == ffi.NULL:
             raise MemoryError
 

@@ -90,7 +90,7 @@ class Connection:
         self._loop = plane.loop
         self._socket = sock
         self._fd = sock.fileno()
-        self._native = NativeConnection(plane.native_loop, self._fd, token)
+        self._native = NativeConnection(plane.native_loop, self._fd, token, public=public)
         self.token = token
         self.peer = peer
         self.public = public

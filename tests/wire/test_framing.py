@@ -48,7 +48,9 @@ def plane_fixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LivePlan
 
 
 def get(key: int = 1, *headers: str) -> bytes:
-    return ("\r\n".join([f"GET /1,{key:x}00001234 HTTP/1.1", "Host: t", *headers]) + "\r\n\r\n").encode()
+    return (
+        "\r\n".join([f"GET /1,{key:x}00001234 HTTP/1.1", "Host: t", *headers]) + "\r\n\r\n"
+    ).encode()
 
 
 def raw_post(key: int, data: bytes, *headers: str) -> bytes:
@@ -369,7 +371,12 @@ def test_a_slow_reader_gets_everything(plane: LivePlane) -> None:
 
 
 def test_vanishing_clients_leave_nothing_behind(plane: LivePlane) -> None:
-    for request in (get(2), raw_post(0x81, bytes(100_000))[:-1], get()[:10], multipart_post(1, b"x")[:-3]):
+    for request in (
+        get(2),
+        raw_post(0x81, bytes(100_000))[:-1],
+        get()[:10],
+        multipart_post(1, b"x")[:-3],
+    ):
         for _ in range(5):
             sock = plane.connect()
             sock.sendall(request)
