@@ -74,6 +74,11 @@ def chunked_post(key: int, *chunks: bytes) -> bytes:
     return head.encode() + b"Transfer-Encoding: chunked\r\n\r\n" + body
 
 
+def send_all(sock: socket.socket, pieces: list[bytes]) -> None:
+    for piece in pieces:
+        sock.sendall(piece)
+
+
 CORPUS = {
     "fast read": get(),
     "read with a query": b"GET /1,100001234?dl=true HTTP/1.1\r\nHost: t\r\n\r\n",
@@ -122,7 +127,7 @@ def test_any_split_of_a_pipeline_gives_the_same_answers_in_order(plane: LivePlan
         cuts = sorted(dice.sample(range(1, len(stream)), 12))
         pieces = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
         with plane.connect() as sock:
-            sender = threading.Thread(target=lambda: [sock.sendall(piece) for piece in pieces])
+            sender = threading.Thread(target=send_all, args=(sock, pieces))
             sender.start()
             reader = Reader(sock)
             for label, want in zip(labels, expected, strict=True):
