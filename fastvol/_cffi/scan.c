@@ -69,6 +69,15 @@ typedef struct {
     fv_scan_result *out;
 } walk;
 
+/* A checksum only vouches for a payload.  A body without one is none that anybody wrote, nor is an
+ * empty record without its time. */
+static int has_substance(const fv_needle *needle, int version)
+{
+    if (needle->size > 0)
+        return needle->data_size > 0;
+    return version != 3 || needle->append_at_ns != 0;
+}
+
 /* The whole record, checked; 1 good, 0 stop (reason set). */
 static int check_record(walk *w, uint64_t position, int32_t size)
 {
@@ -98,6 +107,10 @@ static int check_record(walk *w, uint64_t position, int32_t size)
     int parsed = fv_needle_parse(w->buffer, length, size, w->version, 1, &needle, &fault);
     if (parsed != FV_NEEDLE_OK) {
         w->out->stopped = parsed == FV_NEEDLE_BAD_CRC ? FV_SCAN_BAD_SUM : FV_SCAN_TORN;
+        return 0;
+    }
+    if (!has_substance(&needle, w->version)) {
+        w->out->stopped = FV_SCAN_TORN;
         return 0;
     }
     w->out->last_append_ns = needle.append_at_ns;
@@ -156,18 +169,31 @@ static int put_row(row_writer *writer, uint64_t id, uint64_t position, int32_t s
     return writer->length + ROW_MAX > sizeof writer->rows ? flush_rows(writer) : 0;
 }
 
-/* Whether a whole record with payload begins at `position`; leaves no trace in the result. */
-static int is_sound(walk *w, uint64_t position)
+/* Whether records without payload from `position` on, if any, lead to a whole one with payload or, if
+ * that will do, to the end of the range.  No checksum vouches for a record without payload: what
+ * looks like one may be the middle of another.  Leaves no trace in the result. */
+static int leads_to_whole_record(walk *w, uint64_t position, int end_will_do, uint64_t *where)
 {
     fv_scan_result scratch;
     memset(&scratch, 0, sizeof scratch);
     fv_scan_result *kept = w->out;
     w->out = &scratch;
     uint64_t id, length;
-    int32_t size;
-    int sound = next_header(w, position, &id, &size, &length) && size > 0 &&
-                check_record(w, position, size);
+    int32_t size = 0;
+    int sound = 0;
+    while (next_header(w, position, &id, &size, &length)) {
+        if (!check_record(w, position, size))
+            break;
+        if (size > 0) {
+            sound = 1;
+            break;
+        }
+        position += length;
+    }
+    if (end_will_do && scratch.stopped == FV_SCAN_END && position == w->to)
+        sound = 1;
     w->out = kept;
+    *where = position;
     return sound;
 }
 
@@ -181,14 +207,22 @@ static int walk_records(walk *w, row_writer *writer, uint64_t from, int verify)
     uint64_t position = from;
     uint64_t id = 0, length = 0;
     int32_t size = 0;
+    uint64_t confirmed = from; /* records without payload before this are what they seem */
+    uint64_t ignored;
     while (next_header(w, position, &id, &size, &length)) {
         int last = position + length >= w->to;
         if (position >= offset_limit(writer->offset_width)) {
             w->out->stopped = FV_SCAN_TOO_FAR;
             break;
         }
+        if (verify && size == 0 && position >= confirmed &&
+            !leads_to_whole_record(w, position, 1, &confirmed)) {
+            w->out->stopped = FV_SCAN_TORN;
+            break;
+        }
         if ((verify || last) && !check_record(w, position, size)) {
-            if (last || w->out->stopped == FV_SCAN_IO_ERROR || !is_sound(w, position + length))
+            if (last || w->out->stopped == FV_SCAN_IO_ERROR ||
+                !leads_to_whole_record(w, position + length, 0, &ignored))
                 break;
             w->out->damaged++;
             w->out->damaged_offset = position;
@@ -215,8 +249,9 @@ static int could_be_record(const uint8_t *at, int version, uint64_t room)
         return 0;
     if (version == 1)
         return 1;
-    int64_t behind = size - 4 - (int64_t)load32(at + 16);
-    return size > 4 && behind >= 0 && behind <= FV_NEEDLE_META_MAX;
+    int64_t data_size = load32(at + 16);
+    int64_t behind = size - 4 - data_size;
+    return data_size > 0 && behind > 0 && behind <= FV_NEEDLE_META_MAX;
 }
 
 typedef struct {

@@ -27,7 +27,8 @@ typedef struct {
 /* Appends one index row per record of dat_fd[from, to) at idx_offset of idx_fd.
  * `verify` reads and checks every record.  One that fails gets no row, so that an earlier version of
  * its needle stays valid; the walk passes it only if a whole record with payload follows, for its own
- * lengths cannot be trusted.  Without `verify` only headers are read, and the last record is checked.
+ * lengths cannot be trusted.  A record without payload has no checksum; it counts only if it leads to
+ * a whole record with payload or exactly to the end of the range.  Without `verify` only headers are read, and the last record is checked.
  * A record without payload becomes a deletion: a data file cannot tell an empty file from a tombstone
  * (weed/storage/volume_idx_repair.go).  Returns 0, or -1 when the index cannot be written. */
 int fv_scan_to_index(int dat_fd, uint64_t from, uint64_t to, int version, int verify, int idx_fd,

@@ -357,6 +357,13 @@ static uint64_t load64(const uint8_t *p)
     return (uint64_t)load32(p) << 32 | load32(p + 4);
 }
 
+/* A body without a payload is none that anybody wrote, and no checksum vouches for it. */
+static int no_payload(fv_read *out)
+{
+    out->fault.part = 1;
+    return FV_NEEDLE_OUT_OF_RANGE;
+}
+
 static int read_whole(fv_volume *volume, int32_t size, unsigned mode, fv_read *out)
 {
     uint64_t length = fv_needle_actual_size(size, volume->version);
@@ -371,6 +378,8 @@ static int read_whole(fv_volume *volume, int32_t size, unsigned mode, fv_read *o
     if (result != FV_OK)
         return result;
     result = fv_needle_parse(out->buffer, length, size, volume->version, 1, &out->needle, &out->fault);
+    if (result == FV_NEEDLE_OK && out->needle.data_size == 0)
+        return no_payload(out);
     if (result == FV_NEEDLE_OK)
         out->data_offset = out->offset + (uint64_t)(out->needle.data - out->buffer);
     return result;
@@ -405,6 +414,8 @@ static int read_meta(fv_volume *volume, int32_t size, unsigned mode, fv_read *ou
                              &out->sys_errno);
     if (result != FV_OK)
         return result;
+    if (needle->data_size == 0)
+        return no_payload(out);
     out->meta_only = 1;
     out->data_offset = out->offset + FV_NEEDLE_PREFIX;
     return fv_needle_parse_suffix(out->buffer, out->buffer_size, size, needle->data_size,
