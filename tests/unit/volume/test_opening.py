@@ -122,7 +122,7 @@ def test_an_error_in_the_middle_leaks_nothing(
         monkeypatch.setattr(opening.CompactMap, "load", no_memory)
     else:
         monkeypatch.setattr(opening, "NativeVolume", fail)
-    with pytest.raises(VolumeDamagedError, match="Input/output error|read index|MemoryError"):
+    with pytest.raises(VolumeDamagedError, match=r"Input/output error|read index|MemoryError"):
         open_volume(tmp_path)
     assert open_descriptors() == descriptors
     assert snapshot(tmp_path) == before

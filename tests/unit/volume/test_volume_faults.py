@@ -198,9 +198,9 @@ def test_a_sigbus_elsewhere_still_kills() -> None:
         from fastvol._cffi.volume import NativeVolume
         data = tempfile.TemporaryFile()
         NativeVolume(volume_id=1, version=3, offset_width=5, idx_fd=-1,
-                     dat_fd=os.dup(data.fileno()), dat_size=8, idx_size=0, last_append_ns=0, modified_second=0,
-                     last_modified_second=0, ttl=b"\\0\\0", needle_map=CompactMap(),
-                     counters=NeedleCounters())
+                     dat_fd=os.dup(data.fileno()), dat_size=8, idx_size=0, last_append_ns=0,
+                     modified_second=0, last_modified_second=0, ttl=b"\\0\\0",
+                     needle_map=CompactMap(), counters=NeedleCounters())
         file = tempfile.TemporaryFile()
         file.truncate(mmap.PAGESIZE)
         view = mmap.mmap(file.fileno(), mmap.PAGESIZE)
