@@ -62,6 +62,10 @@ PAIRS_BYTES_MAX: Final = 65535
 NAME_BYTES_MAX: Final = 255
 MIME_BYTES_MAX: Final = 255
 
+# --- opening a volume ---------------------------------------------------------------------------
+LAST_WRITE_ROWS_MAX: Final = 65536
+"""A vacuumed TTL volume with more needles than this takes its age from the data file's time."""
+
 # --- store --------------------------------------------------------------------------------------
 VOLUME_COUNT_DEFAULT: Final = 8
 DISK_CHECK_SECONDS: Final = 60

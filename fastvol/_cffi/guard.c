@@ -6,7 +6,8 @@
 #include <signal.h>
 #include <string.h>
 
-static _Thread_local sigjmp_buf *active_guard;
+/* Volatile: the handler reads it at any instruction of the guarded code. */
+static _Thread_local sigjmp_buf *volatile active_guard;
 static struct sigaction previous_action;
 static pthread_once_t install_once = PTHREAD_ONCE_INIT;
 

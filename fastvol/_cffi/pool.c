@@ -71,10 +71,11 @@ static void complete(fv_job *job)
     pthread_mutex_lock(&completions->lock);
     job->next = completions->first;
     completions->first = job;
-    pthread_mutex_unlock(&completions->lock);
+    /* Still under the lock: a loop that ends frees all this as soon as it has its last job. */
     ssize_t written = write(completions->eventfd, &one, sizeof one);
     assert(written == (ssize_t)sizeof one || errno == EAGAIN);
     (void)written;
+    pthread_mutex_unlock(&completions->lock);
 }
 
 static void *thread_main(void *arg)

@@ -12,6 +12,9 @@
 #define ROWS_BUFFERED 4096
 #define ROW_MAX 17
 #define READ_STEP (1u << 20)
+/* find_record reads candidates up to so many times the range, plus some. */
+#define CANDIDATE_FACTOR 4
+#define CANDIDATE_BYTES_MIN (64ull << 20)
 
 static uint32_t load32(const uint8_t *p)
 {
@@ -46,8 +49,10 @@ static int write_fully(int fd, const void *bytes, size_t length, uint64_t offset
         ssize_t n = pwrite(fd, (const uint8_t *)bytes + done, length - done, (off_t)(offset + done));
         if (n < 0 && errno == EINTR)
             continue;
-        if (n <= 0)
+        if (n <= 0) {
+            errno = n == 0 ? ENOSPC : errno;
             return -1;
+        }
         done += (size_t)n;
     }
     return 0;
@@ -64,12 +69,13 @@ typedef struct {
     fv_scan_result *out;
 } walk;
 
-static int is_zero(const uint8_t *bytes, size_t length)
+/* A checksum only vouches for a payload.  A body without one is none that anybody wrote, nor is an
+ * empty record without its time. */
+static int has_substance(const fv_needle *needle, int version)
 {
-    for (size_t i = 0; i < length; i++)
-        if (bytes[i] != 0)
-            return 0;
-    return 1;
+    if (needle->size > 0)
+        return needle->data_size > 0;
+    return version != 3 || needle->append_at_ns != 0;
 }
 
 /* The whole record, checked; 1 good, 0 stop (reason set). */
@@ -103,6 +109,10 @@ static int check_record(walk *w, uint64_t position, int32_t size)
         w->out->stopped = parsed == FV_NEEDLE_BAD_CRC ? FV_SCAN_BAD_SUM : FV_SCAN_TORN;
         return 0;
     }
+    if (!has_substance(&needle, w->version)) {
+        w->out->stopped = FV_SCAN_TORN;
+        return 0;
+    }
     w->out->last_append_ns = needle.append_at_ns;
     return 1;
 }
@@ -110,7 +120,7 @@ static int check_record(walk *w, uint64_t position, int32_t size)
 /* Header of the record at `position`; 1 good, 0 stop (reason set). */
 static int next_header(walk *w, uint64_t position, uint64_t *id, int32_t *size, uint64_t *length)
 {
-    uint8_t header[FV_NEEDLE_HEADER];
+    uint8_t header[FV_NEEDLE_HEADER] = {0};
     if (position >= w->to) {
         w->out->stopped = FV_SCAN_END;
         return 0;
@@ -121,12 +131,12 @@ static int next_header(walk *w, uint64_t position, uint64_t *id, int32_t *size, 
         w->out->sys_errno = errno;
         return 0;
     }
-    if (got < (ssize_t)sizeof header || is_zero(header, sizeof header)) {
+    *id = load64(header + 4);
+    *size = (int32_t)load32(header + 12);
+    if (got < (ssize_t)sizeof header || (*id == 0 && *size == 0)) {
         w->out->stopped = got < (ssize_t)sizeof header ? FV_SCAN_TORN : FV_SCAN_ZEROS;
         return 0;
     }
-    *id = load64(header + 4);
-    *size = (int32_t)load32(header + 12);
     *length = *size < 0 ? 0 : fv_needle_actual_size(*size, w->version);
     if (*size < 0 || *length > w->to - position) {
         w->out->stopped = FV_SCAN_TORN;
@@ -159,18 +169,65 @@ static int put_row(row_writer *writer, uint64_t id, uint64_t position, int32_t s
     return writer->length + ROW_MAX > sizeof writer->rows ? flush_rows(writer) : 0;
 }
 
-/* Rows lag one record behind the walk, so that the last one can be checked before it is indexed. */
+/* Whether records without payload from `position` on, if any, lead to a whole one with payload or, if
+ * that will do, to the end of the range.  No checksum vouches for a record without payload: what
+ * looks like one may be the middle of another.  Leaves no trace in the result. */
+static int leads_to_whole_record(walk *w, uint64_t position, int end_will_do, uint64_t *where)
+{
+    fv_scan_result scratch;
+    memset(&scratch, 0, sizeof scratch);
+    fv_scan_result *kept = w->out;
+    w->out = &scratch;
+    uint64_t id, length;
+    int32_t size = 0;
+    int sound = 0;
+    while (next_header(w, position, &id, &size, &length)) {
+        if (!check_record(w, position, size))
+            break;
+        if (size > 0) {
+            sound = 1;
+            break;
+        }
+        position += length;
+    }
+    if (end_will_do && scratch.stopped == FV_SCAN_END && position == w->to)
+        sound = 1;
+    w->out = kept;
+    *where = position;
+    return sound;
+}
+
+static uint64_t offset_limit(int offset_width)
+{
+    return (uint64_t)8 << (offset_width * 8);
+}
+
 static int walk_records(walk *w, row_writer *writer, uint64_t from, int verify)
 {
     uint64_t position = from;
     uint64_t id = 0, length = 0;
     int32_t size = 0;
+    uint64_t confirmed = from; /* records without payload before this are what they seem */
+    uint64_t ignored;
     while (next_header(w, position, &id, &size, &length)) {
         int last = position + length >= w->to;
+        if (position >= offset_limit(writer->offset_width)) {
+            w->out->stopped = FV_SCAN_TOO_FAR;
+            break;
+        }
+        if (verify && size == 0 && position >= confirmed &&
+            !leads_to_whole_record(w, position, 1, &confirmed)) {
+            w->out->stopped = FV_SCAN_TORN;
+            break;
+        }
         if ((verify || last) && !check_record(w, position, size)) {
-            if (last || w->out->stopped != FV_SCAN_BAD_SUM)
+            if (last || w->out->stopped == FV_SCAN_IO_ERROR ||
+                !leads_to_whole_record(w, position + length, 0, &ignored))
                 break;
             w->out->damaged++;
+            w->out->damaged_offset = position;
+            position += length;
+            continue;
         }
         if (put_row(writer, id, position, size > 0 ? size : -1) != 0)
             return -1;
@@ -181,40 +238,83 @@ static int walk_records(walk *w, row_writer *writer, uint64_t from, int verify)
     return 0;
 }
 
+/* ---- looking for survivors ------------------------------------------------------------------- */
+
+/* Whether what lies at `at` could be a record's first bytes, by its lengths alone. */
+static int could_be_record(const uint8_t *at, int version, uint64_t room)
+{
+    uint64_t id = load64(at + 4);
+    int64_t size = (int32_t)load32(at + 12);
+    if (id == 0 || size <= 0 || fv_needle_actual_size((int32_t)size, version) > room)
+        return 0;
+    if (version == 1)
+        return 1;
+    int64_t data_size = load32(at + 16);
+    int64_t behind = size - 4 - data_size;
+    return data_size > 0 && behind > 0 && behind <= FV_NEEDLE_META_MAX;
+}
+
+typedef struct {
+    walk w;
+    uint64_t budget;
+    uint64_t found;
+} search;
+
+/* 1 found, 0 go on, -1 error. */
+static int try_candidate(search *s, uint64_t position, int32_t size)
+{
+    uint64_t length = fv_needle_actual_size(size, s->w.version);
+    s->found = position;
+    if (length > s->budget)
+        return 1;
+    s->budget -= length;
+    s->w.out->stopped = FV_SCAN_END;
+    if (check_record(&s->w, position, size))
+        return 1;
+    return s->w.out->stopped == FV_SCAN_IO_ERROR ? -1 : 0;
+}
+
+static int search_block(search *s, const uint8_t *block, size_t got, uint64_t base)
+{
+    for (size_t at = 0; at < READ_STEP && at + FV_NEEDLE_PREFIX <= got; at += 8) {
+        uint64_t position = base + at;
+        if (position >= s->w.to)
+            return 0;
+        if (!could_be_record(block + at, s->w.version, s->w.to - position))
+            continue;
+        int result = try_candidate(s, position, (int32_t)load32(block + at + 12));
+        if (result != 0)
+            return result;
+    }
+    return 0;
+}
+
 int fv_scan_find_record(int dat_fd, uint64_t from, uint64_t to, int version, uint64_t *found,
                         int *sys_errno)
 {
-    fv_scan_result ignored;
-    memset(&ignored, 0, sizeof ignored);
-    walk w = {.fd = dat_fd, .version = version, .to = to, .out = &ignored};
-    uint8_t *block = malloc(READ_STEP + FV_NEEDLE_HEADER);
-    int result = block == NULL ? -1 : 0;
+    fv_scan_result result;
+    memset(&result, 0, sizeof result);
     *sys_errno = ENOMEM;
-    for (uint64_t base = (from + 7) & ~(uint64_t)7; result == 0 && base < to; base += READ_STEP) {
-        ssize_t got = read_fully(dat_fd, block, READ_STEP + FV_NEEDLE_HEADER, base);
+    uint8_t *block = malloc(READ_STEP + FV_NEEDLE_PREFIX);
+    if (block == NULL)
+        return -1;
+    search s = {.w = {.fd = dat_fd, .version = version, .to = to, .out = &result}};
+    s.budget = CANDIDATE_BYTES_MIN + (to > from ? (to - from) * CANDIDATE_FACTOR : 0);
+    int code = 0;
+    for (uint64_t base = (from + 7) & ~(uint64_t)7; code == 0 && base < to; base += READ_STEP) {
+        ssize_t got = read_fully(dat_fd, block, READ_STEP + FV_NEEDLE_PREFIX, base);
         if (got < 0) {
-            *sys_errno = errno;
-            result = -1;
+            result.sys_errno = errno;
+            code = -1;
+            break;
         }
-        for (ssize_t at = 0; result == 0 && at < READ_STEP && at + FV_NEEDLE_HEADER <= got; at += 8) {
-            uint64_t id = load64(block + at + 4);
-            int32_t size = (int32_t)load32(block + at + 12);
-            uint64_t position = base + (uint64_t)at;
-            if (id == 0 || size <= 4 || fv_needle_actual_size(size, version) > to - position)
-                continue;
-            ignored.stopped = FV_SCAN_END;
-            if (check_record(&w, position, size)) {
-                *found = position;
-                result = 1;
-            } else if (ignored.stopped == FV_SCAN_IO_ERROR) {
-                *sys_errno = ignored.sys_errno;
-                result = -1;
-            }
-        }
+        code = search_block(&s, block, (size_t)got, base);
     }
+    *found = s.found;
+    *sys_errno = result.sys_errno;
     free(block);
-    free(w.buffer);
-    return result;
+    free(s.w.buffer);
+    return code;
 }
 
 int fv_scan_to_index(int dat_fd, uint64_t from, uint64_t to, int version, int verify, int idx_fd,
@@ -247,20 +347,29 @@ int fv_scan_to_index(int dat_fd, uint64_t from, uint64_t to, int version, int ve
 
 /* ---- rows ------------------------------------------------------------------------------------ */
 
+/* `previous` is the offset of the record before the last one. */
 static void consider_row(const fv_entry *entry, uint64_t row, int version, uint64_t dat_size,
-                         fv_index_tail *out)
+                         uint64_t *previous, fv_index_tail *out)
 {
     uint64_t offset = entry->offset * 8;
     if (offset == 0)
         return;
     int32_t size = entry->size < 0 ? -1 : entry->size;
-    if (offset + fv_needle_actual_size(size, version) > dat_size)
+    uint64_t end = offset + fv_needle_actual_size(size, version);
+    if (end > dat_size)
         out->beyond++;
     if (offset >= out->last_offset) {
+        if (offset > out->last_offset && out->last_offset != 0) {
+            *previous = out->last_offset;
+            out->previous_end = out->last_offset + fv_needle_actual_size(out->last_size, version);
+        }
         out->last_offset = offset;
         out->last_size = size;
         out->last_id = entry->id;
         out->last_row = row;
+    } else if (offset >= *previous) {
+        *previous = offset;
+        out->previous_end = end;
     }
 }
 
@@ -282,6 +391,7 @@ int fv_scan_index_tail(int idx_fd, int offset_width, int version, uint64_t dat_s
         return -1;
     }
     out->rows = rows;
+    uint64_t previous = 0;
     for (uint64_t row = 0; row < rows;) {
         size_t wanted = (rows - row) * width < step ? (size_t)((rows - row) * width) : step;
         ssize_t got = read_fully(idx_fd, block, wanted, row * width);
@@ -293,7 +403,7 @@ int fv_scan_index_tail(int idx_fd, int offset_width, int version, uint64_t dat_s
         for (size_t at = 0; at < wanted; at += width, row++) {
             fv_entry entry;
             fv_row_decode(block + at, offset_width, &entry);
-            consider_row(&entry, row, version, dat_size, out);
+            consider_row(&entry, row, version, dat_size, &previous, out);
         }
     }
     free(block);

@@ -14,6 +14,7 @@ class ScanStop(IntEnum):
     ZEROS = lib.FV_SCAN_ZEROS
     TORN = lib.FV_SCAN_TORN
     BAD_SUM = lib.FV_SCAN_BAD_SUM
+    TOO_FAR = lib.FV_SCAN_TOO_FAR
     IO_ERROR = lib.FV_SCAN_IO_ERROR
 
     @property
@@ -24,25 +25,33 @@ class ScanStop(IntEnum):
             ScanStop.ZEROS: "zero bytes",
             ScanStop.TORN: "a record that is cut short",
             ScanStop.BAD_SUM: "a record that fails its checksum",
+            ScanStop.TOO_FAR: "a record beyond the reach of the index's offsets",
             ScanStop.IO_ERROR: "a read error",
         }[self]
 
 
 @dataclass(frozen=True, slots=True)
 class ScanResult:
-    """``position``: byte offset behind the last good record; ``rows_bytes``: appended to the index."""
+    """``position``: byte offset behind the last record that got a row; ``rows_bytes``: appended.
+
+    ``damaged`` records were passed over, the last of them at ``damaged_offset``.
+    """
 
     stopped: ScanStop
     position: int
     records: int
     damaged: int
+    damaged_offset: int
     rows_bytes: int
     last_append_ns: int
 
 
 @dataclass(frozen=True, slots=True)
 class IndexTail:
-    """The row of the physically last record; ``last_offset`` 0 when no row has a position."""
+    """The row of the physically last record; ``last_offset`` 0 when no row has a position.
+
+    ``previous_end``: where the record before it in the data file ends, 0 when there is none.
+    """
 
     rows: int
     last_id: int
@@ -50,6 +59,7 @@ class IndexTail:
     last_size: int
     last_row: int
     beyond: int
+    previous_end: int
 
 
 def scan_to_index(
@@ -79,6 +89,7 @@ def scan_to_index(
         position=out.position,
         records=out.records,
         damaged=out.damaged,
+        damaged_offset=out.damaged_offset,
         rows_bytes=out.rows_bytes,
         last_append_ns=out.last_append_ns,
     )
@@ -86,6 +97,8 @@ def scan_to_index(
 
 def find_record(dat_fd: int, start: int, end: int, *, version: int) -> int | None:
     """Byte offset of a whole, checked record anywhere in ``[start, end)``, or None.
+
+    None is certain.  An offset may be that of a candidate which it would take too long to check.
 
     Raises:
         OSError: the data could not be read.
@@ -114,4 +127,5 @@ def index_tail(idx_fd: int, *, offset_width: int, version: int, dat_size: int) -
         last_size=out.last_size,
         last_row=out.last_row,
         beyond=out.beyond,
+        previous_end=out.previous_end,
     )

@@ -21,6 +21,7 @@
 #define META_BYTES_MAX 131072u
 #define HISTORIC_WRAP (32ull << 30)
 #define ONCE_WORDS_STEP 1024u
+#define TTL_UNIT_MAX 6u
 
 typedef struct {
     const uint8_t *base;
@@ -42,6 +43,8 @@ struct fv_volume {
 
     /* Held by a writer from its look-up to its last byte, I/O included; never by a reader. */
     pthread_mutex_t write_lock;
+    int sealed; /* both under write_lock, never reset */
+    int broken;
     /* Guards the numbers below; held for a few instructions only. */
     pthread_mutex_t stat_lock;
     fv_volume_stat stat;
@@ -90,6 +93,7 @@ fv_volume *fv_volume_new(const fv_volume_spec *spec, fv_map *map, const fv_count
     volume->stat.idx_size = spec->idx_size;
     volume->stat.last_append_ns = spec->last_append_ns;
     volume->stat.modified_second = spec->modified_second;
+    volume->stat.last_modified_second = spec->last_modified_second;
     volume->stat.counters = *counters;
     /* A cold 1 KB read shall cost the pages it needs, not a read-ahead window. */
     posix_fadvise(volume->dat_fd, 0, 0, POSIX_FADV_RANDOM);
@@ -135,7 +139,16 @@ void fv_volume_get_stat(fv_volume *volume, fv_volume_stat *out)
 
 void fv_volume_set_flags(fv_volume *volume, unsigned flags)
 {
+    pthread_mutex_lock(&volume->write_lock);
     atomic_store(&volume->flags, flags);
+    pthread_mutex_unlock(&volume->write_lock);
+}
+
+void fv_volume_seal(fv_volume *volume)
+{
+    pthread_mutex_lock(&volume->write_lock);
+    volume->sealed = 1;
+    pthread_mutex_unlock(&volume->write_lock);
 }
 
 unsigned fv_volume_flags(const fv_volume *volume)
@@ -349,7 +362,13 @@ static uint64_t load64(const uint8_t *p)
     return (uint64_t)load32(p) << 32 | load32(p + 4);
 }
 
-/* Pages a record's last byte lies beyond may be missing from a file cut short: a short read. */
+/* A body without a payload is none that anybody wrote, and no checksum vouches for it. */
+static int no_payload(fv_read *out)
+{
+    out->fault.part = 1;
+    return FV_NEEDLE_OUT_OF_RANGE;
+}
+
 static int read_whole(fv_volume *volume, int32_t size, unsigned mode, fv_read *out)
 {
     uint64_t length = fv_needle_actual_size(size, volume->version);
@@ -364,6 +383,8 @@ static int read_whole(fv_volume *volume, int32_t size, unsigned mode, fv_read *o
     if (result != FV_OK)
         return result;
     result = fv_needle_parse(out->buffer, length, size, volume->version, 1, &out->needle, &out->fault);
+    if (result == FV_NEEDLE_OK && out->needle.data_size == 0)
+        return no_payload(out);
     if (result == FV_NEEDLE_OK)
         out->data_offset = out->offset + (uint64_t)(out->needle.data - out->buffer);
     return result;
@@ -398,14 +419,32 @@ static int read_meta(fv_volume *volume, int32_t size, unsigned mode, fv_read *ou
                              &out->sys_errno);
     if (result != FV_OK)
         return result;
+    if (needle->data_size == 0)
+        return no_payload(out);
     out->meta_only = 1;
     out->data_offset = out->offset + FV_NEEDLE_PREFIX;
     return fv_needle_parse_suffix(out->buffer, out->buffer_size, size, needle->data_size,
                                   volume->version, needle, &out->fault);
 }
 
+/* Upstream answers an empty file without a look at the disk.  One header is read here, so that an
+ * index row that lost its size is an error and not an empty answer. */
+static int check_empty(fv_volume *volume, unsigned mode, fv_read *out)
+{
+    uint8_t header[FV_NEEDLE_HEADER];
+    int nowait = (mode & FV_READ_NOWAIT) != 0;
+    int result = fv_volume_pread(volume, header, sizeof header, out->offset, nowait, &out->sys_errno);
+    if (result != FV_OK)
+        return result;
+    out->fault.found_id = load64(header + 4);
+    out->fault.found_size = (int32_t)load32(header + 12);
+    return out->fault.found_size == 0 ? FV_OK : FV_NEEDLE_SIZE_MISMATCH;
+}
+
 static int read_at(fv_volume *volume, int32_t size, unsigned mode, fv_read *out)
 {
+    if (size == 0)
+        return check_empty(volume, mode, out);
     if ((mode & FV_READ_META) != 0 && volume->version != 1)
         return read_meta(volume, size, mode, out);
     return read_whole(volume, size, mode, out);
@@ -419,14 +458,12 @@ int fv_volume_read(fv_volume *volume, uint64_t id, unsigned mode, fv_read *out)
         return FV_NOT_FOUND;
     int32_t size = entry.size;
     if (size < 0) {
-        if ((mode & FV_READ_DELETED) == 0 || size == -1)
+        if ((mode & FV_READ_DELETED) == 0 || size == -1 || size == INT32_MIN)
             return FV_DELETED;
         size = -size;
     }
     out->offset = entry.offset * 8;
     out->needle.id = id;
-    if (size == 0)
-        return FV_OK; /* an empty file: nothing about it is on the disk that a reader uses */
     int result = read_at(volume, size, mode, out);
     if (result == FV_NEEDLE_SIZE_MISMATCH && volume->offset_width == 4 &&
         out->offset < HISTORIC_WRAP) {
@@ -493,13 +530,42 @@ static int pwritev_all(int fd, struct iovec *parts, int count, uint64_t offset)
     return 0;
 }
 
-/* Undo of a half-made append.  When even that fails the files no longer end where we think they do,
- * so nothing may be written behind them. */
-static void cut_back(fv_volume *volume, uint64_t dat_size, uint64_t idx_size)
+static int truncate_file(int fd, uint64_t size)
 {
-    if (ftruncate(volume->dat_fd, (off_t)dat_size) != 0 ||
-        ftruncate(volume->idx_fd, (off_t)idx_size) != 0)
-        atomic_fetch_or(&volume->flags, FV_VOLUME_NO_WRITE | FV_VOLUME_NO_DELETE);
+    int result;
+    do
+        result = ftruncate(fd, (off_t)size);
+    while (result != 0 && errno == EINTR);
+    return result;
+}
+
+/* Undo of a half-made append, row first: a row without its record is the worse of the two. */
+static void cut_back(fv_volume *volume, uint64_t dat_size, uint64_t idx_size, fv_write_result *out)
+{
+    int idx_failed = truncate_file(volume->idx_fd, idx_size) != 0;
+    int dat_failed = truncate_file(volume->dat_fd, dat_size) != 0;
+    if (idx_failed || dat_failed) {
+        volume->broken = 1;
+        out->rollback_failed = 1;
+    }
+}
+
+/* 0, or why this volume takes no append of the kind that `forbidding` forbids. */
+static int check_may_append(const fv_volume *volume, unsigned forbidding)
+{
+    if (volume->sealed)
+        return FV_CLOSED;
+    if (volume->broken || volume->idx_fd < 0 || (fv_volume_flags(volume) & forbidding) != 0)
+        return FV_READ_ONLY;
+    return FV_OK;
+}
+
+/* Strictly increasing, whatever the clock does. */
+static uint64_t next_append_ns(const fv_volume *volume)
+{
+    uint64_t now = now_ns();
+    uint64_t last = volume->stat.last_append_ns;
+    return now > last || last == UINT64_MAX ? now : last + 1;
 }
 
 /* Record, then row; FV_OK means that both are with the kernel. Called with the write lock. */
@@ -531,7 +597,7 @@ static int append(fv_volume *volume, fv_needle *needle, int32_t row_size, fv_wri
     int failed = pwritev_all(volume->dat_fd, parts, needle->data_size == 0 ? 2 : 3, dat_size);
     if (failed != 0) {
         out->sys_errno = failed;
-        cut_back(volume, dat_size, idx_size);
+        cut_back(volume, dat_size, idx_size, out);
         return FV_IO_ERROR;
     }
     uint8_t row[17];
@@ -541,7 +607,7 @@ static int append(fv_volume *volume, fv_needle *needle, int32_t row_size, fv_wri
     if (failed != 0) {
         out->sys_errno = failed;
         out->failed_on_index = 1;
-        cut_back(volume, dat_size, idx_size);
+        cut_back(volume, dat_size, idx_size, out);
         return FV_IO_ERROR;
     }
     pthread_mutex_lock(&volume->stat_lock);
@@ -557,9 +623,9 @@ static int append(fv_volume *volume, fv_needle *needle, int32_t row_size, fv_wri
 static int check_unchanged(fv_volume *volume, const fv_needle *needle, const fv_entry *entry,
                            int nowait, fv_write_result *out)
 {
-    if (volume->ttl[0] != 0 && volume->ttl[1] != 0)
+    if (volume->ttl[0] != 0 && volume->ttl[1] != 0 && volume->ttl[1] <= TTL_UNIT_MAX)
         return FV_OK;
-    if (entry->offset == 0 || entry->size <= 0)
+    if (entry->offset == 0 || entry->size <= 0 || needle->data_size == 0)
         return FV_OK;
     fv_read old;
     memset(&old, 0, sizeof old);
@@ -586,23 +652,37 @@ static int check_stored_cookie(fv_volume *volume, fv_needle *needle, const fv_en
     uint8_t header[FV_NEEDLE_HEADER];
     int result = fv_volume_pread(volume, header, sizeof header, entry->offset * 8, nowait,
                                  &out->sys_errno);
-    if (result != FV_OK)
+    if (result != FV_OK) {
+        out->failed_on_read = 1;
         return result;
+    }
     uint32_t cookie = load32(header);
     if (needle->cookie == 0 && !check_cookie)
         needle->cookie = cookie;
     return needle->cookie == cookie ? FV_OK : FV_BAD_COOKIE;
 }
 
+/* Takes the append that was made last back again. */
+static void undo_append(fv_volume *volume, uint64_t dat_size, uint64_t idx_size,
+                        fv_write_result *out)
+{
+    cut_back(volume, dat_size, idx_size, out);
+    pthread_mutex_lock(&volume->stat_lock);
+    volume->stat.dat_size = dat_size;
+    volume->stat.idx_size = idx_size;
+    pthread_mutex_unlock(&volume->stat_lock);
+}
+
 static int write_locked(fv_volume *volume, fv_needle *needle, int check_cookie, int nowait,
                         fv_write_result *out)
 {
-    if ((fv_volume_flags(volume) & FV_VOLUME_NO_WRITE) != 0 || volume->idx_fd < 0)
-        return FV_READ_ONLY;
+    int result = check_may_append(volume, FV_VOLUME_NO_WRITE);
+    if (result != FV_OK)
+        return result;
     fv_entry entry;
     int known = fv_map_get(volume->map, needle->id, &entry);
     if (known) {
-        int result = check_unchanged(volume, needle, &entry, nowait, out);
+        result = check_unchanged(volume, needle, &entry, nowait, out);
         if (result != FV_OK || out->unchanged)
             return result;
         result = check_stored_cookie(volume, needle, &entry, check_cookie, nowait, out);
@@ -610,23 +690,22 @@ static int write_locked(fv_volume *volume, fv_needle *needle, int check_cookie, 
             return result;
     }
     int64_t size = fv_needle_body_size(needle, volume->version);
-    if (size < 0) {
-        out->limit = INT32_MAX;
-        return FV_OVERFLOW;
-    }
+    if (size < 0)
+        return FV_BAD_NEEDLE;
     needle->size = (int32_t)size;
-    uint64_t now = now_ns();
-    uint64_t last = volume->stat.last_append_ns;
-    needle->append_at_ns = now > last ? now : last + 1;
-    int result = append(volume, needle, needle->size, out);
+    needle->append_at_ns = next_append_ns(volume);
+    out->size = needle->size;
+    uint64_t dat_size = volume->stat.dat_size, idx_size = volume->stat.idx_size;
+    result = append(volume, needle, needle->size, out);
     if (result != FV_OK)
         return result;
-    out->size = needle->size;
     out->append_at_ns = needle->append_at_ns;
-    fv_entry old = {0, 0, 0};
-    if (!known || entry.offset < out->offset / 8) {
-        if (fv_map_set(volume->map, needle->id, out->offset / 8, needle->size, &old) < 0)
-            return FV_NO_MEMORY;
+    fv_entry old;
+    /* An entry further back stays: only possible where old servers let 4-byte offsets wrap. */
+    if ((!known || entry.offset < out->offset / 8) &&
+        fv_map_set(volume->map, needle->id, out->offset / 8, needle->size, &old) < 0) {
+        undo_append(volume, dat_size, idx_size, out);
+        return FV_NO_MEMORY;
     }
     pthread_mutex_lock(&volume->stat_lock);
     fv_counters_put(&volume->stat.counters, needle->id, known ? entry.size : 0, needle->size);
@@ -651,8 +730,9 @@ int fv_volume_write(fv_volume *volume, fv_needle *needle, int check_cookie, int 
 static int delete_locked(fv_volume *volume, uint64_t id, uint32_t cookie, uint32_t checksum,
                          fv_write_result *out)
 {
-    if ((fv_volume_flags(volume) & FV_VOLUME_NO_DELETE) != 0 || volume->idx_fd < 0)
-        return FV_READ_ONLY;
+    int result = check_may_append(volume, FV_VOLUME_NO_DELETE);
+    if (result != FV_OK)
+        return result;
     fv_entry entry;
     if (!fv_map_get(volume->map, id, &entry) || entry.size < 0)
         return FV_OK;
@@ -661,10 +741,8 @@ static int delete_locked(fv_volume *volume, uint64_t id, uint32_t cookie, uint32
     tombstone.id = id;
     tombstone.cookie = cookie;
     tombstone.checksum = checksum;
-    uint64_t now = now_ns();
-    uint64_t last = volume->stat.last_append_ns;
-    tombstone.append_at_ns = now > last ? now : last + 1;
-    int result = append(volume, &tombstone, -1, out);
+    tombstone.append_at_ns = next_append_ns(volume);
+    result = append(volume, &tombstone, -1, out);
     if (result != FV_OK)
         return result;
     fv_entry old;
@@ -689,16 +767,24 @@ int fv_volume_delete(fv_volume *volume, uint64_t id, uint32_t cookie, uint32_t c
     return result;
 }
 
+static int sync_file(int fd)
+{
+    int result;
+    do
+        result = fdatasync(fd);
+    while (result != 0 && errno == EINTR);
+    return result == 0 ? 0 : -errno;
+}
+
 int fv_volume_sync(fv_volume *volume, int *on_index)
 {
     *on_index = 0;
-    if (fdatasync(volume->dat_fd) != 0)
-        return -errno;
-    if (volume->idx_fd >= 0 && fdatasync(volume->idx_fd) != 0) {
-        *on_index = 1;
-        return -errno;
-    }
-    return 0;
+    int result = sync_file(volume->dat_fd);
+    if (result != 0 || volume->idx_fd < 0)
+        return result;
+    result = sync_file(volume->idx_fd);
+    *on_index = result != 0;
+    return result;
 }
 
 void fv_reserve(int fd, uint64_t size)

@@ -1,9 +1,13 @@
 /* One open volume: its two files, its map, its append position.
  *
  * Readers take no lock that a writer holds during I/O: they look the id up in the map and read bytes
- * that never change afterwards.  Writers (append, delete, sync's snapshot) hold `write_lock`.
+ * that never change afterwards.  Writers (append, delete) hold `write_lock`, and so does whoever
+ * changes the flags: once that returns, no writer that saw the old ones is still under way.
  * A volume is reference counted, so that whoever is sending from it keeps its files open while an
- * unmount or a vacuum replaces it. */
+ * unmount or a vacuum replaces it; `fv_volume_seal` ends its writes before that.
+ *
+ * An append that fails is undone by cutting both files back.  When even that fails, the files no
+ * longer end where we think they do, and the volume takes no append until it is opened anew. */
 #ifndef FASTVOL_VOLUME_H
 #define FASTVOL_VOLUME_H
 
@@ -19,12 +23,14 @@ typedef struct fv_volume fv_volume;
 #define FV_DELETED -11
 #define FV_COLD -12      /* not in the page cache, and the caller must not wait */
 #define FV_IO_ERROR -13  /* sys_errno says which */
+#define FV_CLOSED -14    /* sealed: this object takes no more appends */
 #define FV_BAD_COOKIE -15
 #define FV_OVERFLOW -16  /* beyond what the offset width can address */
 #define FV_NO_MEMORY -17
 #define FV_BUSY -19      /* another writer holds the lock, and the caller must not wait */
 #define FV_READ_ONLY -20
 #define FV_BAD_META -21  /* metadata length out of bounds */
+#define FV_BAD_NEEDLE -22 /* a field is longer than a record can hold */
 
 #define FV_READ_DELETED 1  /* a deleted needle whose size is still known is read */
 #define FV_READ_META 2     /* leave the payload of v2/v3 records out of the buffer */
@@ -46,6 +52,7 @@ typedef struct {
     uint64_t idx_size;
     uint64_t last_append_ns;
     int64_t modified_second;
+    uint64_t last_modified_second;
     uint8_t ttl[2];
 } fv_volume_spec;
 
@@ -54,7 +61,7 @@ typedef struct {
     uint64_t idx_size;
     uint64_t last_append_ns;
     int64_t modified_second;      /* of the data file: at open, then each extending write */
-    uint64_t last_modified_second; /* largest last-modified written since open */
+    uint64_t last_modified_second; /* at open, then the largest last-modified written */
     fv_counters counters;
     uint64_t map_memory;
     uint64_t map_count;
@@ -79,6 +86,8 @@ typedef struct {
     int unchanged;
     int sys_errno;
     int failed_on_index; /* the failing write was that of the row */
+    int failed_on_read;  /* the header of the stored needle could not be read */
+    int rollback_failed; /* the files could not be cut back: no more appends (see above) */
     uint64_t limit;      /* FV_OVERFLOW: the largest volume size */
     uint64_t append_at_ns;
 } fv_write_result;
@@ -88,7 +97,10 @@ fv_volume *fv_volume_new(const fv_volume_spec *spec, fv_map *map, const fv_count
 fv_volume *fv_volume_ref(fv_volume *volume);
 void fv_volume_unref(fv_volume *volume);
 void fv_volume_get_stat(fv_volume *volume, fv_volume_stat *out);
+/* Waits for the append under way, so that none that the new flags forbid comes after it. */
 void fv_volume_set_flags(fv_volume *volume, unsigned flags);
+/* Waits for the append under way; every later one gives FV_CLOSED.  Reads go on. */
+void fv_volume_seal(fv_volume *volume);
 int fv_volume_dat_fd(fv_volume *volume);
 /* 1 when some live entry has no payload. */
 int fv_volume_has_live_empty_file(fv_volume *volume);
@@ -98,6 +110,7 @@ fv_map *fv_volume_map(fv_volume *volume);
  * fv_read_release, also after a failure. */
 int fv_volume_read(fv_volume *volume, uint64_t id, unsigned mode, fv_read *out);
 void fv_read_release(fv_read *read);
+
 #define FV_VERIFY_WAIT 0   /* read ahead, and wait for the disk */
 #define FV_VERIFY_NOWAIT 1 /* FV_COLD when it is not in the page cache */
 #define FV_VERIFY_CACHED 2 /* the caller has just seen that it is */
@@ -133,7 +146,8 @@ int fv_volume_copy_mapped(fv_volume *volume, uint64_t offset, size_t length, voi
 const uint8_t *fv_volume_mapped(fv_volume *volume, uint64_t end);
 /* 1 when every page of the range is in the page cache. */
 int fv_volume_resident(fv_volume *volume, uint64_t offset, uint64_t length);
-/* "verified once" memory for payloads larger than FV_ONCE_GRANULE. */
+/* "verified once" memory, one bit per granule of the file.  Only for records whose body is larger than
+ * FV_ONCE_GRANULE: no two of them begin in the same granule. */
 #define FV_ONCE_GRANULE 16384
 int fv_volume_was_verified(fv_volume *volume, uint64_t offset);
 void fv_volume_note_verified(fv_volume *volume, uint64_t offset);

@@ -1,24 +1,32 @@
 """Typed face of the C volume: one open data file with its index log and map.
 
 Everything here may be called from any thread; reads never wait for a writer's I/O.
+
+The C volume is reference counted, and each :class:`NativeVolume` owns one reference.  It is given
+back when the last Python reference to the pointer goes, and a call under way holds one: releasing
+while another thread is inside a call is safe.
 """
 
+import errno
 import os
 from dataclasses import dataclass
 from typing import Any, Final
 
 from fastvol._cffi._core import ffi, lib
+from fastvol._cffi.compact_map import CompactMap, NeedleCounters
 
 NOT_FOUND: Final[int] = lib.FV_NOT_FOUND
 DELETED: Final[int] = lib.FV_DELETED
 COLD: Final[int] = lib.FV_COLD
 IO_ERROR: Final[int] = lib.FV_IO_ERROR
+CLOSED: Final[int] = lib.FV_CLOSED
 BAD_COOKIE: Final[int] = lib.FV_BAD_COOKIE
 OVERFLOW: Final[int] = lib.FV_OVERFLOW
 NO_MEMORY: Final[int] = lib.FV_NO_MEMORY
 BUSY: Final[int] = lib.FV_BUSY
 READ_ONLY: Final[int] = lib.FV_READ_ONLY
 BAD_META: Final[int] = lib.FV_BAD_META
+BAD_NEEDLE: Final[int] = lib.FV_BAD_NEEDLE
 SHORT: Final[int] = lib.FV_NEEDLE_SHORT
 SIZE_MISMATCH: Final[int] = lib.FV_NEEDLE_SIZE_MISMATCH
 OUT_OF_RANGE: Final[int] = lib.FV_NEEDLE_OUT_OF_RANGE
@@ -28,6 +36,8 @@ NO_WRITE: Final[int] = lib.FV_VOLUME_NO_WRITE
 NO_DELETE: Final[int] = lib.FV_VOLUME_NO_DELETE
 NO_FAST_READ: Final[int] = lib.FV_VOLUME_NO_FAST_READ
 REPLICATED: Final[int] = lib.FV_VOLUME_REPLICATED
+
+_FIELD_BYTES_MAX: Final = 2**31 - 1
 
 
 class NativeFaultError(Exception):
@@ -49,7 +59,10 @@ class NativeFaultError(Exception):
         offset: int = 0,
         got: int = 0,
         limit: int = 0,
+        size: int = 0,
         on_index: bool = False,
+        on_read: bool = False,
+        rollback_failed: bool = False,
     ) -> None:
         super().__init__(code)
         self.code = code
@@ -62,12 +75,16 @@ class NativeFaultError(Exception):
         self.offset = offset
         self.got = got
         self.limit = limit
+        self.size = size
         self.on_index = on_index
+        self.on_read = on_read
+        self.rollback_failed = rollback_failed
 
     @property
     def os_text(self) -> str:
         """The operating system's words for ``sys_errno``, as Go prints them (lower case)."""
-        return os.strerror(self.sys_errno).lower() if self.sys_errno else "input/output error"
+        number = errno.ENOMEM if self.code == NO_MEMORY else self.sys_errno or errno.EIO
+        return os.strerror(number).lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,14 +175,16 @@ class NativeVolume:
         idx_size: int,
         last_append_ns: int,
         modified_second: int,
+        last_modified_second: int,
         ttl: bytes,
-        map_pointer: Any,
-        counters_pointer: Any,
+        needle_map: CompactMap,
+        counters: NeedleCounters,
     ) -> None:
         """Takes over both descriptors and the map; ``idx_fd`` -1 means a read-only index.
 
         Raises:
-            MemoryError: the descriptors are closed then, too.
+            MemoryError: the descriptors are closed and the map is void then, too.
+            OverflowError, ValueError: an argument is out of range; nothing was taken over.
         """
         spec = ffi.new("fv_volume_spec *")
         spec.id = volume_id
@@ -177,27 +196,30 @@ class NativeVolume:
         spec.idx_size = idx_size
         spec.last_append_ns = last_append_ns
         spec.modified_second = modified_second
+        spec.last_modified_second = last_modified_second
         spec.ttl[0], spec.ttl[1] = ttl
-        self._pointer = lib.fv_volume_new(spec, map_pointer, counters_pointer)
-        if self._pointer == ffi.NULL:
-            raise MemoryError
+        pointer = lib.fv_volume_new(spec, needle_map.detach(), counters.cdata)
+        if pointer == ffi.NULL:
+            raise MemoryError(f"no memory for volume {volume_id}")
+        self._pointer = ffi.gc(pointer, lib.fv_volume_unref)
 
     def share(self) -> "NativeVolume":
         """A second reference, to be released on its own: the files stay open for it."""
         twin = object.__new__(NativeVolume)
-        twin._pointer = lib.fv_volume_ref(self._pointer)
+        twin._pointer = ffi.gc(lib.fv_volume_ref(self._pointer), lib.fv_volume_unref)
         return twin
 
     @property
     def pointer(self) -> Any:
-        """The C object, for the fast read's table; NULL after :meth:`release`."""
+        """The C object, for the fast read's table; None after :meth:`release`."""
         return self._pointer
 
     def release(self) -> None:
-        """Gives the reference back; files close when the last reader is done."""
-        pointer, self._pointer = self._pointer, ffi.NULL
-        if pointer != ffi.NULL:
-            lib.fv_volume_unref(pointer)
+        """Gives the reference back; files close when the last reader is done.
+
+        Any other method raises TypeError afterwards.
+        """
+        self._pointer = None
 
     def stat(self) -> VolumeStat:
         """A consistent copy of the counters."""
@@ -221,13 +243,21 @@ class NativeVolume:
         )
 
     def set_flags(self, flags: int) -> None:
-        """Replaces the flags (``NO_WRITE``, ``NO_DELETE``, ``NO_FAST_READ``)."""
+        """Replaces the flags (``NO_WRITE``, ``NO_DELETE``, ``NO_FAST_READ``).
+
+        Waits for an append under way: what the new flags forbid does not happen after the return.
+        """
         lib.fv_volume_set_flags(self._pointer, flags)
+
+    def seal(self) -> None:
+        """Ends all appends for good, after the one under way; later ones raise ``CLOSED``."""
+        lib.fv_volume_seal(self._pointer)
 
     def entry(self, needle_id: int) -> tuple[int, int] | None:
         """(offset in bytes, body size) of the map's entry, deleted ones included."""
         entry = ffi.new("fv_entry *")
-        if not lib.fv_map_get(lib.fv_volume_map(self._pointer), needle_id, entry):
+        pointer = self._pointer  # keeps the volume, and so its map, alive
+        if not lib.fv_map_get(lib.fv_volume_map(pointer), needle_id, entry):
             return None
         return entry.offset * 8, entry.size
 
@@ -312,6 +342,8 @@ class NativeVolume:
         Raises:
             NativeFaultError: ``BUSY`` and ``COLD`` only with ``nowait``.
         """
+        if max(len(data), len(name), len(mime), len(pairs)) > _FIELD_BYTES_MAX:
+            raise NativeFaultError(BAD_NEEDLE)
         needle = ffi.new("fv_needle *")
         keep = []
         needle.id = needle_id
@@ -379,7 +411,10 @@ class NativeVolume:
             sys_errno=out.sys_errno,
             offset=out.offset,
             limit=out.limit,
+            size=out.size,
             on_index=bool(out.failed_on_index),
+            on_read=bool(out.failed_on_read),
+            rollback_failed=bool(out.rollback_failed),
         )
 
     @staticmethod

@@ -1,6 +1,7 @@
 """From the C core's result codes to errors of the tree, in upstream's words."""
 
-from typing import Final
+from dataclasses import dataclass
+from pathlib import Path
 
 from fastvol._cffi import volume as native
 from fastvol.errors import (
@@ -12,14 +13,25 @@ from fastvol.errors import (
     OffsetOverflowError,
     SizeMismatchError,
     StorageError,
+    VolumeClosedError,
     VolumeReadOnlyError,
 )
+from fastvol.formats.file_id import hex_of_hex
+from fastvol.formats.needle import actual_size
 
-_GO_HEX_OF_TEXT: Final = "utf-8"
+
+@dataclass(frozen=True, slots=True)
+class VolumeNames:
+    """How errors name a volume."""
+
+    volume_id: int
+    version: int
+    dat_path: Path
+    idx_path: Path
 
 
 def read_error(
-    fault: native.NativeFaultError, *, volume_id: int, needle_id: int, want_size: int, path: str
+    fault: native.NativeFaultError, names: VolumeNames, *, needle_id: int, want_size: int
 ) -> StorageError:
     """The error of a failed needle read (weed/storage/needle/needle_read.go: ReadBytes)."""
     code = fault.code
@@ -35,11 +47,9 @@ def read_error(
     if code == native.OUT_OF_RANGE:
         return NeedleCorruptedError(f"index out of range {fault.part}: needle data corrupted")
     if code == native.SIZE_MISMATCH:
-        # Upstream formats the id with a verb that hex-encodes its own text.
-        found = f"{fault.found_id:x}".encode(_GO_HEX_OF_TEXT).hex()
         return SizeMismatchError(
-            f"size mismatch: entry not found: offset {fault.offset} found id {found} "
-            f"size {fault.found_size}, expected size {want_size}"
+            f"size mismatch: entry not found: offset {fault.offset} found id "
+            f"{hex_of_hex(fault.found_id)} size {fault.found_size}, expected size {want_size}"
         )
     if code == native.SHORT:
         return NeedleCorruptedError("EOF")
@@ -47,34 +57,38 @@ def read_error(
         return NeedleCorruptedError(
             f"invalid needle meta size: size={want_size}, offset={fault.offset}"
         )
-    return DiskIOError(f"read {path}: {fault.os_text} (volume {volume_id}, needle {needle_id:x})")
+    return DiskIOError(
+        f"read {names.dat_path}: {fault.os_text} (volume {names.volume_id}, needle {needle_id:x})"
+    )
 
 
 def write_error(
-    fault: native.NativeFaultError,
-    *,
-    volume_id: int,
-    needle_id: int,
-    cookie: int,
-    dat_path: str,
-    idx_path: str,
+    fault: native.NativeFaultError, names: VolumeNames, *, needle_id: int, cookie: int
 ) -> StorageError:
     """The error of a failed append (weed/storage/volume_write.go: doWriteRequest)."""
     code = fault.code
     if code == native.BAD_COOKIE:
         return CookieMismatchError(f"mismatching cookie {cookie:x}")
     if code == native.READ_ONLY:
-        return VolumeReadOnlyError(f"volume {volume_id} is read only")
+        return VolumeReadOnlyError(f"volume {names.volume_id} is read only")
+    if code == native.CLOSED:
+        return VolumeClosedError(f"volume {names.volume_id} is closed")
     if code == native.OVERFLOW:
         return OffsetOverflowError(f"Volume Size {fault.offset} Exceeded {fault.limit}")
-    if code in (native.SHORT, native.SIZE_MISMATCH):
-        return NeedleCorruptedError("reading existing needle: EOF")
+    if code == native.BAD_NEEDLE:
+        return StorageError(f"needle {needle_id:x} does not fit a record")
+    if fault.on_read:
+        if code == native.SHORT:
+            return NeedleCorruptedError("reading existing needle: EOF")
+        return DiskIOError(f"reading existing needle: read {names.dat_path}: {fault.os_text}")
     if fault.on_index:
         return DiskIOError(
-            f"index needle {needle_id:x} of volume {volume_id} at offset {fault.offset}: "
-            f"write {idx_path}: {fault.os_text}"
+            f"index needle {needle_id:x} of volume {names.volume_id} at offset {fault.offset}: "
+            f"write {names.idx_path}: {fault.os_text}"
         )
+    length = actual_size(fault.size, names.version)
     return DiskIOError(
-        f"append to volume {volume_id}: failed to write to {dat_path} "
-        f"at offset {fault.offset}: {fault.os_text}"
+        f"append to volume {names.volume_id} size {fault.size} actualSize {length}: "
+        f"failed to write {length} bytes to {names.dat_path} at offset {fault.offset}: "
+        f"write {names.dat_path}: {fault.os_text}"
     )

@@ -1,25 +1,51 @@
 """Names, modes and descriptors of one volume's files."""
 
+import errno
+import logging
 import os
+import shutil
 import stat
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from fastvol.formats.file_names import base_name
+from fastvol.volume.reasons import FILE_MODE
+
+log = logging.getLogger(__name__)
 
 DATA_SIDE: Final = (".dat", ".vif", ".cpd", ".cpc", ".note", ".unavailable")
-INDEX_SIDE: Final = (".idx", ".sdx", ".cpx", ".ldb", ".rdb")
+"""Beside the data; ``.dat`` comes first, because a volume without one is none."""
+DERIVED_MAPS: Final = (".sdx", ".ldb", ".rdb")
+"""Built from the index by other servers, and only good for the index that they were built from."""
+INDEX_SIDE: Final = (".idx", ".idx.tmp", ".cpx", ".cpldb", *DERIVED_MAPS)
+LEFTOVERS: Final = (".note", ".unavailable", ".cpd", ".cpx", ".cpc", ".idx.tmp", ".cpldb")
+"""What an earlier volume of the same id may have left, and what would harm a new one."""
+
+_NOT_FOR_US: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @dataclass(frozen=True, slots=True)
 class VolumeFiles:
-    """Where a volume's files are (weed/storage/volume.go: FileName)."""
+    """Where a volume's files are (weed/storage/volume.go: FileName).
+
+    ``configured_index_directory`` is where its index belongs; the index may lie beside the data all
+    the same, and is then used from there.
+    """
 
     directory: Path
     index_directory: Path
     collection: str
     volume_id: int
+    configured_index_directory: Path
+
+    @classmethod
+    def of(
+        cls, directory: Path, index_directory: Path, collection: str, volume_id: int
+    ) -> "VolumeFiles":
+        """The files of a volume whose index is where it belongs."""
+        return cls(directory, index_directory, collection, volume_id, index_directory)
 
     @property
     def base(self) -> str:
@@ -34,9 +60,20 @@ class VolumeFiles:
         """A file beside the index."""
         return self.index_directory / (self.base + extension)
 
+    def everywhere(self, extensions: Iterable[str]) -> list[Path]:
+        """The files with these extensions in every directory that may have them."""
+        directories = dict.fromkeys(
+            (self.directory, self.index_directory, self.configured_index_directory)
+        )
+        return [
+            directory / (self.base + extension)
+            for extension in extensions
+            for directory in directories
+        ]
+
     def with_index_beside_data(self) -> "VolumeFiles":
         """The same volume with its index in the data directory."""
-        return VolumeFiles(self.directory, self.directory, self.collection, self.volume_id)
+        return replace(self, index_directory=self.directory)
 
 
 def open_file(path: Path, flags: int, mode: int = 0o644) -> int:
@@ -47,6 +84,22 @@ def open_file(path: Path, flags: int, mode: int = 0o644) -> int:
         return os.open(path, flags | os.O_CLOEXEC, mode)
 
 
+def open_for_update(path: Path) -> tuple[int, str]:
+    """Opens for reading and writing or, where that is not allowed, for reading; then also says why.
+
+    Raises:
+        OSError: not even that.
+    """
+    if not owner_may_write(path):
+        return open_file(path, os.O_RDONLY), FILE_MODE
+    try:
+        return open_file(path, os.O_RDWR), ""
+    except OSError as error:
+        if error.errno not in _NOT_FOR_US:
+            raise
+        return open_file(path, os.O_RDONLY), f"{path}: {error.strerror}"
+
+
 def owner_may_read(path: Path) -> bool:
     """Upstream goes by the owner's mode bits, not by what the process may do."""
     return bool(path.stat().st_mode & stat.S_IRUSR)
@@ -55,3 +108,34 @@ def owner_may_read(path: Path) -> bool:
 def owner_may_write(path: Path) -> bool:
     """As :func:`owner_may_read`."""
     return bool(path.stat().st_mode & stat.S_IWUSR)
+
+
+def sync_directory(directory: Path) -> None:
+    """Makes renames and creations in ``directory`` durable."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def remove_files(paths: Iterable[Path]) -> None:
+    """Removes files and whole directories; failures are logged and do not stop it."""
+    for path in paths:
+        try:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("cannot remove %s: %s", path, error)
+
+
+def remove_volume_files(files: VolumeFiles, *, keep_vif: bool) -> None:
+    """Removes a volume's files wherever they are (weed/storage/volume_write.go: removeVolumeFiles).
+
+    Failures are logged and do not stop it. ``keep_vif`` leaves the ``.vif`` to an erasure-coded
+    volume.
+    """
+    extensions = [name for name in DATA_SIDE if name != ".vif" or not keep_vif]
+    remove_files(files.everywhere([*extensions, *INDEX_SIDE]))

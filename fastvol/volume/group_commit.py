@@ -2,14 +2,32 @@
 
 Theory of operation
 -------------------
-A writer that wants its append durable calls :meth:`GroupCommit.wait` *after* the append. Whoever finds
-no sync running leads: it runs one and so covers every append that was made before the sync began. Writers
-that arrive meanwhile cannot be sure that the running sync includes theirs, so they wait for the next one,
-which a single one of them leads for all. A failure reaches exactly the writers whose sync it was.
+A writer that wants its append durable calls :meth:`GroupCommit.wait` *after* the append, and joins
+the round that gathers. The first of a round leads it: it waits until the round before has ended
+its sync, closes its own round to newcomers (who gather in the next one), syncs, and tells the
+others. So every member joined, and had made its append, before the round's sync began; and a
+failure reaches exactly the members of the round whose sync it was. Whatever ends the leader ends
+its round: nobody waits for ever.
+
+A failed sync says nothing about appends made before it whose writers come to the next round,
+because the kernel may report a lost page only once; ``sync`` itself must go on failing then.
 """
 
 import threading
 from collections.abc import Callable
+
+from fastvol.errors import DiskIOError, FastvolError
+
+
+class _Round:
+    """One sync and the writers that wait for it."""
+
+    __slots__ = ("done", "error", "led")
+
+    def __init__(self) -> None:
+        self.led = False
+        self.done = threading.Event()
+        self.error: BaseException | None = None
 
 
 class GroupCommit:
@@ -17,53 +35,47 @@ class GroupCommit:
 
     def __init__(self, sync: Callable[[], None]) -> None:
         self._sync = sync
-        self._changed = threading.Condition()
-        self._running = False
-        self._generation = 0
-        """Syncs that have begun."""
-        self._finished = 0
-        self._errors: dict[int, BaseException] = {}
-        self._waiting: dict[int, int] = {}
+        self._syncing = threading.Lock()
+        self._gathering_lock = threading.Lock()
+        self._gathering = _Round()
 
     def wait(self) -> None:
         """Returns once a sync that began after this call has succeeded.
 
         Raises:
-            whatever ``sync`` raised.
+            what ``sync`` raised.
         """
-        with self._changed:
-            mine = self._generation + 1
-            self._waiting[mine] = self._waiting.get(mine, 0) + 1
-            while self._running and self._finished < mine:
-                self._changed.wait()
-            if self._finished < mine and self._generation < mine:
-                self._running = True
-                self._generation = mine
-                lead = True
-            else:
-                lead = False
-        if lead:
+        with self._gathering_lock:
+            mine = self._gathering
+            leads = not mine.led
+            mine.led = True
+        if leads:
             self._lead(mine)
-        with self._changed:
-            while self._finished < mine:
-                self._changed.wait()
-            error = self._errors.get(mine)
-            self._waiting[mine] -= 1
-            if not self._waiting[mine]:
-                del self._waiting[mine]
-                self._errors.pop(mine, None)
-        if error is not None:
-            raise error
+            return
+        mine.done.wait()
+        if mine.error is not None:
+            raise _copy_of(mine.error) from mine.error
 
-    def _lead(self, generation: int) -> None:
-        error: BaseException | None = None
+    def _lead(self, mine: _Round) -> None:
         try:
-            self._sync()
-        except BaseException as failure:
-            error = failure
-        with self._changed:
-            if error is not None:
-                self._errors[generation] = error
-            self._finished = generation
-            self._running = False
-            self._changed.notify_all()
+            with self._syncing:
+                self._close_round(mine)
+                self._sync()
+        except BaseException as error:
+            mine.error = error
+            raise
+        finally:
+            self._close_round(mine)
+            mine.done.set()
+
+    def _close_round(self, mine: _Round) -> None:
+        with self._gathering_lock:
+            if self._gathering is mine:
+                self._gathering = _Round()
+
+
+def _copy_of(error: BaseException) -> FastvolError:
+    """Each thread raises an error of its own; one object would collect all their tracebacks."""
+    if isinstance(error, FastvolError):
+        return type(error)(*error.args)
+    return DiskIOError(f"sync was cut off: {error!r}")

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +13,7 @@ class ReadOnlyReason:
     since: float = field(default_factory=time.time)
 
 
-MARKED = "marked read-only by an operator"
-PERSISTED = "its .vif says read-only"
-FILE_MODE = "its data file is not writable for its owner"
-DISK_LOW = "free disk space is below the minimum"
+MARKED: Final = "marked read-only by an operator"
+PERSISTED: Final = "its .vif says read-only"
+FILE_MODE: Final = "a file of it is not writable for its owner"
+DISK_LOW: Final = "free disk space is below the minimum"

@@ -24,6 +24,28 @@ void test_upload_waits_for_every_byte(void);
 void test_upload_leaves_what_asks_for_more(void);
 void test_upload_survives_any_bytes(void);
 void test_upload_compressible_types(void);
+void test_scan_makes_a_row_per_record(void);
+void test_scan_of_many_records(void);
+void test_scan_stops_where_records_end(void);
+void test_scan_of_damaged_records(void);
+void test_scan_of_doubtful_tombstones(void);
+void test_scan_beyond_four_bytes(void);
+void test_scan_errors(void);
+void test_scan_finds_survivors(void);
+void test_scan_does_not_search_for_ever(void);
+void test_scan_of_the_index_tail(void);
+void test_volume_round_trip(void);
+void test_volume_reads_metadata_alone(void);
+void test_volume_flags_and_seal(void);
+void test_volume_after_a_failed_rollback(void);
+void test_volume_fields_too_long(void);
+void test_volume_offsets_end(void);
+void test_volume_verified_once(void);
+void test_volume_mapping_follows_the_file(void);
+void test_volume_outlives_its_owner(void);
+void test_guard_survives_missing_pages(void);
+void test_volume_cut_short_under_its_mapping(void);
+void test_volume_readers_and_writers(void);
 
 #define RUN(test)                                                                                  \
     do {                                                                                           \
@@ -56,5 +78,27 @@ int main(void)
     RUN(test_upload_leaves_what_asks_for_more);
     RUN(test_upload_survives_any_bytes);
     RUN(test_upload_compressible_types);
+    RUN(test_scan_makes_a_row_per_record);
+    RUN(test_scan_of_many_records);
+    RUN(test_scan_stops_where_records_end);
+    RUN(test_scan_of_damaged_records);
+    RUN(test_scan_of_doubtful_tombstones);
+    RUN(test_scan_beyond_four_bytes);
+    RUN(test_scan_errors);
+    RUN(test_scan_finds_survivors);
+    RUN(test_scan_does_not_search_for_ever);
+    RUN(test_scan_of_the_index_tail);
+    RUN(test_volume_round_trip);
+    RUN(test_volume_reads_metadata_alone);
+    RUN(test_volume_flags_and_seal);
+    RUN(test_volume_after_a_failed_rollback);
+    RUN(test_volume_fields_too_long);
+    RUN(test_volume_offsets_end);
+    RUN(test_volume_verified_once);
+    RUN(test_volume_mapping_follows_the_file);
+    RUN(test_volume_outlives_its_owner);
+    RUN(test_guard_survives_missing_pages);
+    RUN(test_volume_cut_short_under_its_mapping);
+    RUN(test_volume_readers_and_writers);
     return 0;
 }

@@ -1,0 +1,206 @@
+"""What a volume is: its names, settings, numbers and read-only state, all free to ask for."""
+
+from pathlib import Path
+
+from fastvol._cffi.volume import NativeVolume, VolumeStat
+from fastvol.errors import VolumeClosedError
+from fastvol.formats.super_block import SuperBlock
+from fastvol.formats.ttl import TTL
+from fastvol.formats.volume_info import VolumeInfo
+from fastvol.volume import figures
+from fastvol.volume.faults import VolumeNames
+from fastvol.volume.figures import NeedleCounters
+from fastvol.volume.files import VolumeFiles
+from fastvol.volume.opening import OpenedVolume
+from fastvol.volume.reasons import ReadOnlyReason
+from fastvol.volume.write_gate import WriteGate
+
+
+class VolumeFacts:
+    """The part of a volume that only tells; any thread may ask at any time."""
+
+    def __init__(self, opened: OpenedVolume) -> None:
+        self.id = opened.files.volume_id
+        self.collection = opened.files.collection
+        self.disk_id = 0
+        self.disk_type = ""
+        self.compacting = False
+        self.quarantined = False
+        self.unavailable_reason: str | None = opened.unavailable
+        self._gate = WriteGate(opened)
+        self._files: VolumeFiles
+        self._names: VolumeNames
+        self._native: NativeVolume | None
+        self._last_stat: VolumeStat
+        self.info: VolumeInfo
+        self.super_block: SuperBlock
+        self.offset_width: int
+        self._install(opened)
+
+    def _install(self, opened: OpenedVolume) -> None:
+        """Takes over what was opened, the first time or anew."""
+        self._files = opened.files
+        self.info = opened.info
+        self.super_block = opened.super_block
+        self.offset_width = opened.offset_width
+        self._names = VolumeNames(
+            self.id,
+            opened.super_block.version,
+            opened.files.data(".dat"),
+            opened.files.index(".idx"),
+        )
+        self._last_stat = opened.native.stat()
+        self._native = opened.native
+
+    # --- what it is ---------------------------------------------------------------------------
+
+    @property
+    def directory(self) -> Path:
+        """Where the data file is."""
+        return self._files.directory
+
+    @property
+    def index_directory(self) -> Path:
+        """Where the index is."""
+        return self._files.index_directory
+
+    @property
+    def files(self) -> VolumeFiles:
+        """All file names."""
+        return self._files
+
+    @property
+    def version(self) -> int:
+        """Needle version, 1 to 3; the super block's."""
+        return self.super_block.version
+
+    @property
+    def ttl(self) -> TTL:
+        """The TTL that needles without one inherit."""
+        return self.super_block.ttl
+
+    @property
+    def native(self) -> NativeVolume:
+        """The C volume, for the fast read's table.
+
+        Raises:
+            VolumeClosedError
+        """
+        current = self._native
+        if current is None:
+            raise VolumeClosedError(f"volume {self.id} is closed")
+        return current
+
+    @property
+    def closed(self) -> bool:
+        """Whether :meth:`close` was called."""
+        return self._native is None
+
+    def stat(self) -> VolumeStat:
+        """Counters and sizes now, or as they were when the volume was closed."""
+        current = self._native
+        if current is not None:
+            self._last_stat = current.stat()
+        return self._last_stat
+
+    @property
+    def dat_size(self) -> int:
+        """Size of the data file in bytes as this server knows it."""
+        return self.stat().dat_size
+
+    @property
+    def idx_size(self) -> int:
+        """Size of the index log in bytes."""
+        return self.stat().idx_size
+
+    @property
+    def modified_at_second(self) -> int:
+        """Modification time of the data file at open, then of the last append."""
+        return self.stat().modified_second
+
+    @property
+    def last_append_at_ns(self) -> int:
+        """AppendAtNs of the last record."""
+        return self.stat().last_append_ns
+
+    @property
+    def last_modified_second(self) -> int:
+        """What TTL expiry counts from: the newest write's time."""
+        return self.stat().last_modified_second
+
+    @property
+    def counters(self) -> NeedleCounters:
+        """The needle map's totals now."""
+        return NeedleCounters.of(self.stat())
+
+    @property
+    def remote_storage(self) -> tuple[str, str]:
+        """(backend name, object key) of a tiered volume; empty for a local one."""
+        if not self.info.files:
+            return "", ""
+        first = self.info.files[0]
+        return first.backend_name, first.key
+
+    def garbage_ratio(self) -> float:
+        """Share of garbage by which the master decides to vacuum."""
+        return figures.garbage_ratio(self.stat())
+
+    def is_empty(self) -> bool:
+        """Never written: only a super block, and nothing counted."""
+        return figures.is_empty(self.stat())
+
+    def is_garbage_only(self) -> bool:
+        """Everything that was written is deleted; live empty files keep a volume."""
+        return figures.is_all_deleted(self.stat()) and not self.native.has_live_empty_file()
+
+    def expired(self, size_limit: int, now: float) -> bool:
+        """Whether the volume's TTL has passed (weed/storage/volume.go: expired)."""
+        return figures.is_expired(self.stat(), self.ttl, size_limit, now)
+
+    def expired_long_enough(self, now: float) -> bool:
+        """Whether it passed so long ago that the files may go (expiredLongEnough)."""
+        return figures.is_expired_long_enough(self.stat(), self.ttl, now)
+
+    # --- read-only state ----------------------------------------------------------------------
+
+    @property
+    def unavailable(self) -> bool:
+        """A failed rollback left it unusable (marker file)."""
+        return self.unavailable_reason is not None
+
+    @property
+    def no_write_or_delete(self) -> bool:
+        """Takes no change at all."""
+        return self._gate.no_write_or_delete
+
+    @property
+    def no_write_can_delete(self) -> bool:
+        """Takes deletes only."""
+        return self._gate.no_write_can_delete
+
+    @property
+    def disk_space_low(self) -> bool:
+        """Its disk is too full for writes; deletes still work.
+
+        Set, it waits for the write under way: none comes after it.
+        """
+        return self._gate.disk_space_low
+
+    @disk_space_low.setter
+    def disk_space_low(self, low: bool) -> None:
+        self._gate.set_disk_space_low(low)
+
+    @property
+    def read_only(self) -> bool:
+        """Takes no writes, for whatever reason."""
+        return self._gate.read_only
+
+    @property
+    def read_only_can_delete(self) -> bool:
+        """Read-only by a mark that leaves deletes allowed."""
+        return self._gate.no_write_can_delete and not self._gate.no_write_or_delete
+
+    @property
+    def read_only_reasons(self) -> list[ReadOnlyReason]:
+        """All causes at this moment."""
+        return self._gate.reasons

@@ -1,0 +1,138 @@
+"""Which changes a volume takes, and why not the others.
+
+Theory of operation
+-------------------
+Three facts close a volume, each with its own owner; a volume takes a change when none forbids it:
+
+* *damage*: set by opening, or by an I/O error that leaves the files in doubt; taken away by opening
+  the files anew; forbids writes and deletes.
+* *a mark*: set by an operator or the ``.vif``, taken away by an operator; forbids writes, and
+  deletes unless it allows them.
+* *a full disk*: set and taken away by the watcher of the disk; forbids writes.
+
+Readers of the properties take no lock; whoever changes a fact holds one until the C volume has the
+new flags, so that the flags always are those of the last change. The C volume takes them only
+after the append under way, so what a change forbids does not happen after it. Source of the rules:
+weed/storage/store.go: MarkVolumeReadonly, weed/storage/volume.go: IsReadOnly.
+"""
+
+import threading
+
+from fastvol._cffi import volume as native
+from fastvol._cffi.volume import NativeVolume
+from fastvol.volume.opening import OpenedVolume
+from fastvol.volume.reasons import DISK_LOW, MARKED, ReadOnlyReason
+
+
+def shut_off(volume: NativeVolume) -> None:
+    """For a C volume no longer in use: whoever still has it must not answer from it."""
+    volume.set_flags(native.NO_WRITE | native.NO_DELETE | native.NO_FAST_READ)
+
+
+def _is_replicated(opened: OpenedVolume) -> bool:
+    """Changes must reach other servers too, so the fast write leaves them alone."""
+    return opened.super_block.replica_placement.copy_count > 1
+
+
+class WriteGate:
+    """The read-only state of one volume, applied to its C volume."""
+
+    def __init__(self, opened: OpenedVolume, *, disk_space_low: bool = False) -> None:
+        self._lock = threading.Lock()
+        self._native: NativeVolume | None = opened.native
+        self._damage = list(opened.damage)
+        self._unavailable = opened.unavailable is not None
+        if opened.unavailable is not None:
+            self._damage.append(ReadOnlyReason(f"unavailable: {opened.unavailable}"))
+        self._mark = opened.persisted_mark
+        self._mark_allows_deletes = opened.no_write_can_delete
+        self._replicated = _is_replicated(opened)
+        self._disk_low = ReadOnlyReason(DISK_LOW) if disk_space_low else None
+        self._apply()
+
+    @property
+    def no_write_or_delete(self) -> bool:
+        """Takes no change at all."""
+        return bool(self._damage) or (self._mark is not None and not self._mark_allows_deletes)
+
+    @property
+    def no_write_can_delete(self) -> bool:
+        """Takes deletes only, by its mark."""
+        return self._mark is not None and self._mark_allows_deletes
+
+    @property
+    def disk_space_low(self) -> bool:
+        """The disk is too full for writes."""
+        return self._disk_low is not None
+
+    @property
+    def read_only(self) -> bool:
+        """Takes no writes, for whatever reason."""
+        return bool(self._damage) or self._mark is not None or self._disk_low is not None
+
+    @property
+    def reasons(self) -> list[ReadOnlyReason]:
+        """All causes at this moment."""
+        with self._lock:
+            found = [*self._damage, self._mark, self._disk_low]
+        return [reason for reason in found if reason is not None]
+
+    def set_disk_space_low(self, low: bool) -> None:
+        """What the watcher of the disk found."""
+        with self._lock:
+            if low != self.disk_space_low:
+                self._disk_low = ReadOnlyReason(DISK_LOW) if low else None
+                self._apply()
+
+    def damage(self, words: str) -> None:
+        """The files are in doubt."""
+        with self._lock:
+            self._damage.append(ReadOnlyReason(words))
+            self._apply()
+
+    def mark(self, *, can_delete: bool) -> None:
+        """An operator's mark."""
+        with self._lock:
+            self._mark = ReadOnlyReason(MARKED)
+            self._mark_allows_deletes = can_delete
+            self._apply()
+
+    def unmark(self) -> None:
+        """Takes the mark away."""
+        with self._lock:
+            self._mark = None
+            self._mark_allows_deletes = False
+            self._apply()
+
+    def replace(self, opened: OpenedVolume) -> None:
+        """The files were opened anew, without damage; the mark stays until it is taken away."""
+        with self._lock:
+            assert not opened.no_write_or_delete
+            assert opened.unavailable is None
+            if self._native is not None:
+                shut_off(self._native)
+            self._native = opened.native
+            self._replicated = _is_replicated(opened)
+            self._damage.clear()
+            self._apply()
+
+    def close(self) -> None:
+        """Lets go of the C volume, which takes no change at all from now on."""
+        with self._lock:
+            if self._native is not None:
+                shut_off(self._native)
+            self._native = None
+
+    def _apply(self) -> None:
+        if self._native is None:
+            return
+        flags = 0
+        if self.read_only:
+            flags |= native.NO_WRITE
+        if self.no_write_or_delete:
+            flags |= native.NO_DELETE
+        if self._unavailable:
+            flags |= native.NO_FAST_READ
+        if self._replicated:
+            flags |= native.REPLICATED
+        self._native.set_flags(flags)

@@ -1,0 +1,128 @@
+"""A writer killed at random moments: every acknowledged operation is there when it opens again."""
+
+import os
+import random
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from kill_nine_writer import cookie, payload
+
+from fastvol.errors import NeedleNotFoundError
+from fastvol.formats.replica_placement import ReplicaPlacement
+from fastvol.formats.ttl import EMPTY
+from fastvol.volume.volume import Volume
+
+pytestmark = pytest.mark.crash
+
+ROUNDS = 15
+SECONDS_MAX = 30
+GONE = -1
+WRITER = Path(__file__).with_name("kill_nine_writer.py")
+
+
+@dataclass
+class Model:
+    """What must be there: per key the version last acknowledged, and what was under way."""
+
+    acknowledged: dict[int, int] = field(default_factory=dict)
+    under_way: dict[str, tuple[str, int, int]] = field(default_factory=dict)
+    operations: int = 0
+    version: int = 0
+
+    def take(self, line: str) -> None:
+        verb, thread, *rest = line.split()
+        if verb == "begin":
+            operation, key, version = rest[0], int(rest[1]), int(rest[2])
+            self.under_way[thread] = (operation, key, version)
+            self.version = max(self.version, version)
+            return
+        assert verb == "done", line
+        operation, key, version = self.under_way.pop(thread)
+        self.acknowledged[key] = GONE if operation == "delete" else version
+        self.operations += 1
+
+    def check(self, volume: Volume) -> None:
+        """Every key is as acknowledged, or as an operation under way wanted it."""
+        unsure = {key: (operation, version) for operation, key, version in self.under_way.values()}
+        self.under_way.clear()
+        for key in self.acknowledged.keys() | unsure.keys():
+            allowed = {self.acknowledged.get(key, GONE)}
+            if key in unsure:
+                operation, version = unsure[key]
+                allowed.add(GONE if operation == "delete" else version)
+                if operation != "delete" and not payload(key, version):
+                    allowed.add(GONE)  # without its row an empty file looks like a tombstone
+            self.acknowledged[key] = find_version(volume, key, allowed)
+
+
+def find_version(volume: Volume, key: int, allowed: set[int]) -> int:
+    try:
+        found = volume.read(key)
+    except NeedleNotFoundError:
+        assert GONE in allowed, f"key {key}: version {allowed} is lost"
+        return GONE
+    assert not found.size or found.cookie == cookie(key)
+    for version in allowed - {GONE}:
+        if found.data == payload(key, version):
+            return version
+    raise AssertionError(f"key {key}: neither of {allowed}, but {bytes(found.data[:30])!r}")
+
+
+def lines_until(process: subprocess.Popen[bytes], deadline: float) -> bytes:
+    """What the writer says until then; it must not stop by itself."""
+    assert process.stdout is not None
+    said = bytearray()
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while (left := deadline - time.monotonic()) > 0:
+            if selector.select(left):
+                piece = os.read(process.stdout.fileno(), 1 << 16)
+                assert piece, f"the writer stopped: {bytes(said[-300:])!r}"
+                said += piece
+    return bytes(said)
+
+
+def run_and_kill(directory: Path, seed: int, model: Model, chance: random.Random) -> None:
+    command = [sys.executable, str(WRITER), str(directory), str(seed), str(model.version)]
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environ) as process:
+        try:
+            started = time.monotonic() + SECONDS_MAX
+            said = b""
+            while b"done" not in said:
+                assert time.monotonic() < started
+                said += lines_until(process, time.monotonic() + 0.02)
+            said += lines_until(process, time.monotonic() + chance.uniform(0.01, 0.15))
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait(SECONDS_MAX)
+        assert process.stdout is not None
+        said += process.stdout.read()
+    whole, _, _ = said.rpartition(b"\n")
+    for line in whole.decode().splitlines():
+        model.take(line)
+
+
+def test_every_acknowledged_operation_survives(tmp_path: Path) -> None:
+    Volume.create(
+        tmp_path, tmp_path, "", 1, replica_placement=ReplicaPlacement.parse("000"), ttl=EMPTY
+    ).close()
+    seed = random.randrange(1 << 30)
+    print("seed", seed)
+    chance = random.Random(seed)
+    model = Model()
+    for round_number in range(ROUNDS):
+        run_and_kill(tmp_path, seed + round_number, model, chance)
+        volume = Volume.open(tmp_path, tmp_path, "", 1, default_offset_width=5)
+        assert not volume.read_only, volume.read_only_reasons
+        model.check(volume)
+        volume.close()
+        assert (tmp_path / "1.idx").stat().st_size % 17 == 0
+        assert (tmp_path / "1.dat").stat().st_size % 8 == 0
+    assert model.operations > ROUNDS * 10
