@@ -32,6 +32,8 @@ class _Rows:
             return False
         key, offset_units, size = decode_row(row, self._width)
         position = offset_units * 8
+        if size == 0:
+            return False  # the row of an empty file reads the same with both widths
         if position == 0 or position + HEADER_BYTES > self._dat_size:
             return False
         header = os.pread(self._dat_fd, HEADER_BYTES, position)

@@ -26,6 +26,7 @@ from fastvol.volume.files import (
     open_for_update,
     owner_may_read,
 )
+from fastvol.volume.head_tombstones import recover_head_rows
 from fastvol.volume.index_rebuild import index_in_memory, rebuild_index
 from fastvol.volume.index_repair import EndRepair
 from fastvol.volume.last_write import last_write_second
@@ -128,6 +129,7 @@ class _Opening:
         )
         if contradiction:
             self._forbid_changes(contradiction)
+        idx_fd = self._recover_head_rows(dat_fd, idx_fd, super_block, width)
         native = self._compare_and_load(dat_fd, idx_fd, super_block, width, modified_second)
         info.version = super_block.version
         info.bytes_offset = width
@@ -257,6 +259,26 @@ class _Opening:
             name=self._files.base,
         )
         return self._own(fd)
+
+    def _recover_head_rows(
+        self, dat_fd: int, idx_fd: int, super_block: SuperBlock, width: int
+    ) -> int:
+        """The descriptor of the index, of the replaced one if it was; best effort."""
+        if not self._may_write:
+            return idx_fd
+        try:
+            replaced = recover_head_rows(
+                self._files,
+                dat_fd,
+                idx_fd,
+                first=super_block.block_size,
+                version=super_block.version,
+                width=width,
+            )
+        except OSError as error:
+            log.warning("volume %d: recover index rows: %s", self._files.volume_id, error)
+            return idx_fd
+        return self._own(open_file(self._files.index(".idx"), os.O_RDWR)) if replaced else idx_fd
 
     # --- data and index together --------------------------------------------------------------
 

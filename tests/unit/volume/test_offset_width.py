@@ -95,3 +95,15 @@ def test_one_damaged_row_does_not_change_the_width(tmp_path: Path) -> None:
     finally:
         os.close(dat)
         os.close(idx)
+
+
+@pytest.mark.parametrize("width", [4, 5])
+def test_rows_of_empty_files_prove_nothing(tmp_path: Path, width: int) -> None:
+    """Cut in the wrong place they read the same."""
+    volume = create(tmp_path, offset_width=width)
+    volume.write(named(1, b""))
+    volume.close()
+    os.truncate(tmp_path / "7.idx", 16)
+    volume = open_volume(tmp_path)
+    assert volume.offset_width == width
+    assert not volume.read_only

@@ -1,0 +1,109 @@
+"""Recovering index rows that deletes on a tiered volume wrote over.
+
+A bug of old servers put the tombstones of such deletes, which name no offset, over the *first* rows
+of the index instead of behind the last. Each of them stands where the row of one of the first
+records was, so the headers of as many records give the rows back. Source of the rules:
+``weed/storage/volume_idx_repair.go``.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+
+from fastvol.formats.index_entry import TOMBSTONE_SIZE, decode_row, encode_row, row_size
+from fastvol.formats.needle import HEADER_BYTES, actual_size
+from fastvol.volume.files import DERIVED_MAPS, VolumeFiles, remove_files, sync_directory
+
+log = logging.getLogger(__name__)
+
+_BLOCK_ROWS = 4096
+
+
+def recover_head_rows(
+    files: VolumeFiles, dat_fd: int, idx_fd: int, *, first: int, version: int, width: int
+) -> bool:
+    """Puts the rows that leading tombstones overwrote in front of the index.
+
+    Args:
+        first: byte offset of the first record.
+
+    Returns:
+        Whether the index file is another one now.
+
+    Raises:
+        OSError: the index is as it was.
+    """
+    overwritten = _leading_tombstones(idx_fd, width)
+    if not overwritten:
+        return False
+    path = files.index(".idx")
+    log.warning(
+        "volume %d: %s starts with %d offset-0 tombstones, recovering the .idx rows they overwrote",
+        files.volume_id,
+        path,
+        overwritten,
+    )
+    found = _first_records(dat_fd, first, version, overwritten)
+    for key, _, _ in _rows(idx_fd, width):
+        found.pop(key, None)
+    if not found:
+        return False
+    head = b"".join(encode_row(key, at // 8, size, width) for key, (at, size) in found.items())
+    _put_in_front(files, idx_fd, head)
+    log.warning("volume %d: recovered %d overwritten rows of %s", files.volume_id, len(found), path)
+    return True
+
+
+def _rows(idx_fd: int, width: int) -> Iterator[tuple[int, int, int]]:
+    step = row_size(width)
+    at = 0
+    while len(block := os.pread(idx_fd, _BLOCK_ROWS * step, at)) >= step:
+        for start in range(0, len(block) - step + 1, step):
+            yield decode_row(block[start : start + step], width)
+        at += len(block) // step * step
+
+
+def _leading_tombstones(idx_fd: int, width: int) -> int:
+    count = 0
+    for _, offset, size in _rows(idx_fd, width):
+        if offset or size != TOMBSTONE_SIZE:
+            break
+        count += 1
+    return count
+
+
+def _first_records(dat_fd: int, first: int, version: int, count: int) -> dict[int, tuple[int, int]]:
+    """Byte offset and size of the needles that are live after the first records."""
+    found: dict[int, tuple[int, int]] = {}
+    at = first
+    for _ in range(count):
+        header = os.pread(dat_fd, HEADER_BYTES, at)
+        if len(header) < HEADER_BYTES:
+            break
+        key = int.from_bytes(header[4:12])
+        size = int.from_bytes(header[12:16], signed=True)
+        if size > 0:
+            found[key] = (at, size)
+        else:
+            found.pop(key, None)
+        at += actual_size(size, version)
+    return found
+
+
+def _put_in_front(files: VolumeFiles, idx_fd: int, head: bytes) -> None:
+    path, temporary = files.index(".idx"), files.index(".idx.tmp")
+    status = os.fstat(idx_fd)
+    try:
+        with temporary.open("wb") as file:
+            file.write(head)
+            for at in range(0, status.st_size, 1 << 20):
+                file.write(os.pread(idx_fd, min(1 << 20, status.st_size - at), at))
+            file.flush()
+            os.fchmod(file.fileno(), status.st_mode & 0o7777)
+            os.fsync(file.fileno())
+        remove_files(files.everywhere(DERIVED_MAPS))
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)

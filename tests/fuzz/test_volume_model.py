@@ -1,0 +1,184 @@
+"""A volume against a dict: any sequence of operations, openings, cuts and torn tails."""
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from fastvol._cffi.crc32c import crc32c
+from fastvol.errors import CookieMismatchError, NeedleNotFoundError
+from fastvol.formats.needle import Needle
+from fastvol.formats.replica_placement import ReplicaPlacement
+from fastvol.formats.ttl import EMPTY
+from fastvol.volume.volume import Volume
+
+KEYS = st.one_of(st.integers(1, 6), st.sampled_from([49_999, 50_000, 2**32, 2**64 - 1]))
+DATA = st.one_of(st.binary(max_size=40), st.binary(min_size=1000, max_size=3000))
+COOKIE = 0xC0FFEE
+
+
+@dataclass(frozen=True)
+class Append:
+    """One record: the file size and the content after it, and what it did."""
+
+    size: int
+    content: dict[int, bytes | None]
+    key: int
+    data: bytes | None
+
+
+class VolumeModel(RuleBasedStateMachine):
+    """Every append is remembered, so that files can be cut back to any of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = Path(tempfile.mkdtemp(prefix="volume-model-"))
+        self.content: dict[int, bytes | None] = {}
+        self.history: list[Append] = []
+        self.volume: Volume
+
+    @initialize(version=st.sampled_from([1, 2, 3]), width=st.sampled_from([4, 5]))
+    def create(self, version: int, width: int) -> None:
+        self.version, self.width = version, width
+        self.volume = Volume.create(
+            self.directory,
+            self.directory,
+            "",
+            1,
+            replica_placement=ReplicaPlacement.parse("000"),
+            ttl=EMPTY,
+            version=version,
+            offset_width=width,
+        )
+        self.history.append(Append(self.volume.dat_size, {}, 0, None))
+
+    def teardown(self) -> None:
+        if hasattr(self, "volume"):
+            self.volume.close()
+        shutil.rmtree(self.directory)
+
+    def _note(self, key: int, data: bytes | None) -> None:
+        self.content[key] = data
+        self.history.append(Append(self.volume.dat_size, dict(self.content), key, data))
+
+    def _path(self, extension: str) -> Path:
+        return self.directory / f"1{extension}"
+
+    def _open(self) -> None:
+        self.volume = Volume.open(
+            self.directory, self.directory, "", 1, default_offset_width=self.width
+        )
+        assert not self.volume.read_only, self.volume.read_only_reasons
+
+    @rule(key=KEYS, data=DATA, name=st.sampled_from([b"", b"name.txt"]))
+    def write(self, key: int, data: bytes, name: bytes) -> None:
+        flags = Needle.HAS_NAME if name else 0
+        needle = Needle(key, COOKIE, data, flags=flags, name=name, checksum=crc32c(data))
+        result = self.volume.write(needle)
+        assert result.unchanged == (bool(data) and self.content.get(key) == data)
+        if not result.unchanged:
+            self._note(key, data)
+
+    @precondition(lambda self: any(data is not None for data in self.content.values()))
+    @rule(share=st.floats(0, 1))
+    def write_with_another_cookie(self, share: float) -> None:
+        live = sorted(key for key, data in self.content.items() if data is not None)
+        key = live[round(share * (len(live) - 1))]
+        with pytest.raises(CookieMismatchError):
+            self.volume.write(Needle(key, COOKIE + 1, b"other", checksum=crc32c(b"other")))
+
+    @rule(key=KEYS)
+    def delete(self, key: int) -> None:
+        before = self.volume.dat_size
+        self.volume.delete(key, COOKIE, 0)
+        assert (self.volume.dat_size > before) == (self.content.get(key) is not None)
+        if self.volume.dat_size > before:
+            self._note(key, None)
+
+    @rule()
+    def reopen(self) -> None:
+        self.volume.close()
+        self._open()
+
+    @rule(share=st.floats(0, 1))
+    def cut_both_files_after_a_record(self, share: float) -> None:
+        self.volume.close()
+        rows = round(share * (len(self.history) - 1))
+        last = self.history[rows]
+        os.truncate(self._path(".dat"), last.size)
+        os.truncate(self._path(".idx"), rows * (12 + self.width))
+        del self.history[rows + 1 :]
+        self.content = dict(last.content)
+        self._open()
+
+    @rule(lost=st.integers(0, 60))
+    def cut_the_index(self, lost: int) -> None:
+        """The rows come back, but a record without payload is taken for a tombstone."""
+        self.volume.close()
+        path = self._path(".idx")
+        size = path.stat().st_size
+        os.truncate(path, max(0, size - lost))
+        kept = max(0, size - lost) // (12 + self.width)
+        content = dict(self.history[kept].content)
+        for at in range(kept + 1, len(self.history)):
+            append = self.history[at]
+            content[append.key] = append.data or None
+            self.history[at] = Append(append.size, dict(content), append.key, append.data or None)
+        self.content = content
+        self._open()
+        assert path.stat().st_size == size
+
+    @rule(tail=st.one_of(st.binary(min_size=1, max_size=7), st.integers(1, 9).map(bytes)))
+    def crash_with_a_torn_tail(self, tail: bytes) -> None:
+        self.volume.close()
+        size = self._path(".dat").stat().st_size
+        with self._path(".dat").open("ab") as file:
+            file.write(tail)
+        self._open()
+        assert self._path(".dat").stat().st_size == size
+
+    @precondition(lambda self: len(self.history) > 1)
+    @rule(missing=st.integers(1, 23))
+    def crash_with_a_short_last_record(self, missing: int) -> None:
+        """Its row is there: both go."""
+        self.volume.close()
+        os.truncate(self._path(".dat"), self._path(".dat").stat().st_size - missing)
+        self.history.pop()
+        self.content = dict(self.history[-1].content)
+        self._open()
+
+    @invariant()
+    def reads_agree(self) -> None:
+        for key, data in self.content.items():
+            if data is None:
+                with pytest.raises(NeedleNotFoundError):
+                    self.volume.read(key)
+            else:
+                found = self.volume.read(key)
+                assert found.data == data
+                assert found.cookie == (COOKIE if data else 0)
+
+    @invariant()
+    def files_are_whole(self) -> None:
+        assert self.volume.dat_size == self.history[-1].size
+        assert self._path(".dat").stat().st_size == self.volume.dat_size
+        rows = len(self.history) - 1
+        assert self._path(".idx").stat().st_size == rows * (12 + self.width)
+
+
+VolumeModel.TestCase.settings = settings(
+    max_examples=150,
+    stateful_step_count=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+
+
+class TestVolumeModel(VolumeModel.TestCase):
+    """Found by pytest under a name of its own."""
