@@ -160,7 +160,7 @@ def test_delete_a_volume(cluster: Cluster) -> None:
 
 
 def test_delete_empty_spares_live_objects(cluster: Cluster) -> None:
-    """Volumes never written and volumes with nothing but garbage go; the server has the last word."""
+    """Volumes never written and those with nothing but garbage go; the server has the last word."""
     port = cluster.volume.port
     allocated(cluster, 105, "empties")
     garbage = allocated(cluster, 106, "empties")

@@ -25,6 +25,8 @@ from cluster import (
     wait_until,
 )
 
+from fastvol.pb import volume_server_pb2 as pb
+
 pytestmark = pytest.mark.interop
 
 COOKIE = "11223344"
@@ -229,17 +231,11 @@ def test_a_damaged_volume_is_left_alone_and_the_others_are_served(
     wait_until(lambda: cluster.node(lone.port), "the server has joined")
     node = cluster.node(lone.port)
     assert node is not None and node["VolumeIds"].split() == ["31"]
-    with pytest.raises(Exception, match="volume 30 not found on disk: .*version"):
-        cluster.rpc_of(lone.port).VolumeMount(mount_request(30))
+    with pytest.raises(Exception, match=r"volume 30 not found on disk: .*version"):
+        cluster.rpc_of(lone.port).VolumeMount(pb.VolumeMountRequest(volume_id=30))
     assert lone.stop() == 0
     assert (data / "30.dat").read_bytes() == damaged
     assert (data / "30.idx").read_bytes() == index
-
-
-def mount_request(volume_id: int) -> object:
-    from fastvol.pb import volume_server_pb2
-
-    return volume_server_pb2.VolumeMountRequest(volume_id=volume_id)
 
 
 # --- SIGHUP -------------------------------------------------------------------------------------
