@@ -177,8 +177,6 @@ class _Server:
             store.load()
         except StorageError as error:
             raise ConfigError(str(error)) from error
-        for damaged in store.damaged:
-            log.error("volume %s is left out: %s", damaged.path, damaged.reason)
         if self._masters is not None and config.offset_width is None and not store.volumes():
             store.master_offset_width = _offset_width_of_master(self._masters.seed_text.split()[0])
         store.adjust_volume_max()

@@ -237,7 +237,6 @@ class _Reply:
             headers["Content-Range"] = f"bytes */{size}"
             return self._range_error(ranges.NO_OVERLAP_BODY)
         if isinstance(wanted, ranges.EmptyOk):
-            headers["Content-Length"] = "0"
             return response
         if isinstance(wanted, ranges.Multi):
             return self._several(stored, body, size, mime, wanted)

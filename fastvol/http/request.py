@@ -104,7 +104,7 @@ class HeadParser:
         try:
             self._parser.feed_data(head)
         except httptools.HttpParserUpgrade:
-            raise MalformedRequestError from None
+            pass  # an offer, which Go's server and this one pass over: Java's client makes it
         except httptools.HttpParserError:
             # llhttp knows a fixed list of methods; others are for the router to refuse.
             if method.decode("latin-1") in _LLHTTP_METHODS or not is_token(method):

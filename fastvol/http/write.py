@@ -216,7 +216,7 @@ def _result_of(upload: ParsedUpload, needle: Needle) -> dict[str, object]:
     if upload.original_size:
         result["size"] = upload.original_size & 0xFFFFFFFF
     result["eTag"] = needle.etag
-    if upload.mime:
+    if needle.mime:
         result["mime"] = upload.mime.decode("utf-8", "surrogateescape")
     if upload.content_md5:
         result["contentMd5"] = upload.content_md5

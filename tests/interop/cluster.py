@@ -1,0 +1,469 @@
+"""Processes of a test cluster: the real ``weed``, and fastvol as an operator starts it.
+
+Every server runs in a session of its own, so that a launcher and its child die together; every wait
+has an end. Ports lie below the range that the kernel gives to clients.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import grpc
+
+from fastvol.cluster.stub import Stub
+from fastvol.pb import master_pb2, volume_server_pb2
+
+WEED: Final = shutil.which("weed") or str(Path(sys.executable).parent / "weed")
+FASTVOL: Final = (sys.executable, "-m", "fastvol.cli.main")
+HOST: Final = "127.0.0.1"
+GRPC_OFFSET: Final = 10_000
+START_SECONDS_MAX: Final = 30
+WAIT_SECONDS_MAX: Final = 20
+STOP_SECONDS_MAX: Final = 15
+CALL_SECONDS_MAX: Final = 20
+
+_PORTS: Final = range(11_000, 22_000)
+_POLL_SECONDS: Final = 0.05
+_SEAWEED: Final = master_pb2.DESCRIPTOR.services_by_name["Seaweed"]
+_VOLUME_SERVER: Final = volume_server_pb2.DESCRIPTOR.services_by_name["VolumeServer"]
+
+T = TypeVar("T")
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that are free, as are those 10,000 above, where gRPC listens by default."""
+    found: list[int] = []
+    while len(found) < count:
+        port = random.choice(_PORTS)
+        if port not in found and _is_free(port) and _is_free(port + GRPC_OFFSET):
+            found.append(port)
+    return found
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def wait_until(check: Callable[[], T], what: str, seconds: float = WAIT_SECONDS_MAX) -> T:
+    """The first true value of ``check``; an OSError of it counts as not yet."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            value: Any = check()
+        except (OSError, http.client.HTTPException) as error:
+            value, last = None, repr(error)
+        else:
+            last = repr(value)
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s: {what} (last: {last})")
+        time.sleep(_POLL_SECONDS)
+
+
+# --- HTTP ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole answer; header names are lower case here."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def request(
+    port: int,
+    method: str,
+    target: str,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Reply:
+    """One request on a connection of its own; nothing is added but Host and Content-Length."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=CALL_SECONDS_MAX)
+    try:
+        connection.putrequest(method, target, skip_accept_encoding=True)
+        for name, value in (headers or {}).items():
+            connection.putheader(name, value)
+        if body is not None:
+            connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        found = {name.lower(): value for name, value in answer.getheaders()}
+        return Reply(answer.status, found, answer.read())
+    finally:
+        connection.close()
+
+
+def get(port: int, target: str, **headers: str) -> Reply:
+    """GET; header names are given with underscores."""
+    return request(
+        port, "GET", target, None, {name.replace("_", "-"): v for name, v in headers.items()}
+    )
+
+
+def put(port: int, fid: str, data: bytes, **headers: str) -> Reply:
+    """PUT of an object, of no particular type unless a header says so."""
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    given.setdefault("Content-Type", "application/octet-stream")
+    return request(port, "PUT", f"/{fid}", data, given)
+
+
+# --- processes ----------------------------------------------------------------------------------
+
+
+class Daemon:
+    """A process that runs until it is stopped; its output goes to a file."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        directory: Path,
+        name: str,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self.command = list(command)
+        self._log = directory / f"{name}-{time.monotonic_ns()}.log"
+        self._errors = self._log.with_suffix(".err")
+        with self._log.open("wb") as output, self._errors.open("wb") as errors:
+            self._process = subprocess.Popen(
+                self.command,
+                cwd=directory,
+                env=environment(directory, environ),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def output(self) -> str:
+        """What it wrote to standard output so far."""
+        return self._log.read_text(errors="replace")
+
+    @property
+    def errors(self) -> str:
+        """What it wrote to standard error so far, where its log goes."""
+        return self._errors.read_text(errors="replace")
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def signal(self, number: signal.Signals) -> None:
+        if self.running:
+            os.killpg(self.pid, number)
+
+    def wait(self, seconds: float = STOP_SECONDS_MAX) -> int:
+        """Exit status, negative for a signal."""
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.command} did not end: {self.errors[-2000:]}") from None
+
+    def stop(self) -> int:
+        """Ends it in good order; returns its exit status."""
+        self.signal(signal.SIGTERM)
+        return self.wait()
+
+    def kill(self) -> None:
+        """Ends it as a crash would, with all of its children."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self.wait()
+
+
+def environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """An environment in which no configuration of the developer's is found."""
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        **(extra or {}),
+    }
+
+
+def run(command: Sequence[str], directory: Path, text: str = "") -> subprocess.CompletedProcess:
+    """Runs a command to its end."""
+    return subprocess.run(
+        list(command),
+        cwd=directory,
+        env=environment(directory),
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=START_SECONDS_MAX,
+        check=False,
+    )
+
+
+_GLOG: Final = re.compile(r"^[IWEF]\d{4} [\d:.]+ \S+ ")
+
+
+def log_lines(errors: str, levels: str = "IWEF") -> list[str]:
+    """The messages of a log, without their prefixes; only of these levels."""
+    return [_GLOG.sub("", line) for line in errors.splitlines() if line[:1] in levels]
+
+
+# --- servers ------------------------------------------------------------------------------------
+
+
+@dataclass
+class Server:
+    """A server that can be stopped and started again under the same ports and directories."""
+
+    base: Path
+    name: str
+    port: int
+    command: list[str]
+    daemon: Daemon | None = None
+
+    def start(self, *extra: str) -> Server:
+        assert self.daemon is None or not self.daemon.running
+        self.daemon = Daemon([*self.command, *extra], self.base, self.name)
+        return self
+
+    @property
+    def running(self) -> Daemon:
+        assert self.daemon is not None
+        return self.daemon
+
+    def ready(self, path: str = "/status") -> Server:
+        """Waits until it answers."""
+
+        def answers() -> bool:
+            daemon = self.running
+            assert daemon.running, f"{self.name} ended: {daemon.output}{daemon.errors}"
+            return get(self.port, path).status < 500
+
+        wait_until(answers, f"{self.name} answers", START_SECONDS_MAX)
+        return self
+
+    def stop(self) -> int:
+        return self.running.stop()
+
+    def kill(self) -> None:
+        if self.daemon is not None:
+            self.daemon.kill()
+
+
+def weed(base: Path, *arguments: str) -> list[str]:
+    """Command line of ``weed``, with its log in ``base``."""
+    return [WEED, f"-logdir={base}", f"-config_dir={base}", *arguments]
+
+
+def master_server(base: Path, *extra: str, port: int | None = None) -> Server:
+    """A master of its own, not started yet."""
+    port = port or free_ports(1)[0]
+    directory = base / f"master-{port}"
+    directory.mkdir(parents=True, exist_ok=True)
+    command = weed(base, "master", f"-port={port}", f"-ip={HOST}", f"-mdir={directory}")
+    command += ["-peers=none", "-telemetry=false", "-volumeSizeLimitMB=64", *extra]
+    return Server(base, f"master-{port}", port, command)
+
+
+def volume_server(
+    program: Sequence[str],
+    base: Path,
+    directories: Sequence[Path] | Path,
+    masters: Sequence[int],
+    *extra: str,
+    port: int | None = None,
+) -> Server:
+    """A volume server, fastvol (``FASTVOL``) or ``weed(base)``; not started yet."""
+    port = port or free_ports(1)[0]
+    directories = [directories] if isinstance(directories, Path) else directories
+    for directory in directories:
+        directory.mkdir(parents=True, exist_ok=True)
+    command = [*program, "volume", f"-port={port}", f"-ip={HOST}", "-preStopSeconds=0"]
+    command += ["-dir=" + ",".join(map(str, directories)), "-max=60"]
+    command += ["-master=" + ",".join(f"{HOST}:{master}" for master in masters), *extra]
+    name = "weed-volume" if program[0] == WEED else "fastvol"
+    return Server(base, f"{name}-{port}", port, command)
+
+
+@contextmanager
+def started(*servers: Server) -> Iterator[None]:
+    """Starts servers that are not running and kills them all at the end."""
+    try:
+        for server in servers:
+            if server.daemon is None:
+                server.start()
+        yield
+    finally:
+        for server in reversed(servers):
+            server.kill()
+
+
+# --- a cluster ----------------------------------------------------------------------------------
+
+
+@dataclass
+class Cluster:
+    """A real master and one fastvol in a directory of their own."""
+
+    base: Path
+    master: Server
+    volume: Server
+    directory: Path
+    _stubs: dict[int, tuple[grpc.Channel, Stub]] = field(default_factory=dict)
+
+    @classmethod
+    def make(cls, base: Path, *extra: str) -> Cluster:
+        """Not started yet; ``extra`` are arguments of fastvol."""
+        master = master_server(base)
+        directory = base / "data"
+        return cls(
+            base,
+            master,
+            volume_server(FASTVOL, base, directory, [master.port], *extra),
+            directory,
+        )
+
+    @contextmanager
+    def running(self) -> Iterator[Cluster]:
+        """Started and joined; killed at the end."""
+        with started(self.master, self.volume):
+            self.wait_joined()
+            try:
+                yield self
+            finally:
+                for channel, _ in self._stubs.values():
+                    channel.close()
+
+    @property
+    def rpc(self) -> Stub:
+        """The volume server's gRPC service."""
+        return self.rpc_of(self.volume.port)
+
+    def rpc_of(self, port: int) -> Stub:
+        """The gRPC service of the volume server with this HTTP port."""
+        if port not in self._stubs:
+            channel = volume_channel(port)
+            self._stubs[port] = channel, Stub(channel, _VOLUME_SERVER)
+        return self._stubs[port][1]
+
+    def master_json(self, path: str) -> Any:
+        return get(self.master.port, path).json()
+
+    def node(self, port: int | None = None) -> dict[str, Any] | None:
+        """The volume server as ``/dir/status`` shows it; None when the master has lost it."""
+        url = f"{HOST}:{port or self.volume.port}"
+        return next((node for node in self._nodes() if node["Url"] == url), None)
+
+    def _nodes(self) -> Iterator[dict[str, Any]]:
+        topology = self.master_json("/dir/status")["Topology"]
+        for center in topology["DataCenters"] or ():
+            for rack in center["Racks"] or ():
+                yield from rack["DataNodes"] or ()
+
+    def wait_joined(self) -> None:
+        self.volume.ready()
+        wait_until(self.node, "the master knows the server", START_SECONDS_MAX)
+
+    def wait_left(self) -> None:
+        wait_until(lambda: self.node() is None, "the master has forgotten the server")
+
+    def volume_ids(self) -> set[int]:
+        """The volumes that the master sees on the server."""
+        node = self.node()
+        return expand_ids(node["VolumeIds"]) if node else set()
+
+    def writables(self, collection: str = "") -> set[int]:
+        """The volumes in which the master assigns."""
+        layouts = self.master_json("/dir/status")["Topology"]["Layouts"] or ()
+        return {
+            volume_id
+            for layout in layouts
+            if layout["collection"] == collection
+            for volume_id in layout["writables"] or ()
+        }
+
+    def assign(self, query: str = "") -> str:
+        """A file id of the master's."""
+        reply = get(self.master.port, f"/dir/assign{query}")
+        assert reply.status == 200, reply.body
+        answer = reply.json()
+        assert "fid" in answer, answer
+        return str(answer["fid"])
+
+    def lookup(self, volume_id: int) -> Reply:
+        return get(self.master.port, f"/dir/lookup?volumeId={volume_id}")
+
+    def allocate(self, volume_id: int, collection: str = "", port: int | None = None) -> None:
+        allocate(self.rpc_of(port or self.volume.port), volume_id, collection)
+
+    def shell(self, *commands: str) -> str:
+        """What ``weed shell`` prints for these commands."""
+        text = "\n".join(("lock", *commands, "unlock", ""))
+        done = run(weed(self.base, "shell", f"-master={HOST}:{self.master.port}"), self.base, text)
+        return done.stdout + done.stderr
+
+    def volume_line(self, volume_id: int) -> str:
+        """The volume's line in the shell's ``volume.list``; empty when there is none."""
+        found = re.search(rf"^ *volume Id:{volume_id},.*$", self.shell("volume.list"), re.MULTILINE)
+        return found[0].strip() if found else ""
+
+
+def volume_channel(port: int) -> grpc.Channel:
+    """A channel to the volume server with this HTTP port."""
+    options = (("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1))
+    return grpc.insecure_channel(f"{HOST}:{port + GRPC_OFFSET}", options=options)
+
+
+@contextmanager
+def volume_rpc(port: int) -> Iterator[Stub]:
+    """The gRPC service of one volume server."""
+    with volume_channel(port) as channel:
+        yield Stub(channel, _VOLUME_SERVER)
+
+
+def allocate(rpc: Stub, volume_id: int, collection: str = "", **fields: Any) -> None:
+    """Has a volume created, as the master does; waits for a server that is still starting."""
+    wanted = {"replication": "000", "version": 3, **fields}
+    rpc.AllocateVolume(
+        volume_server_pb2.AllocateVolumeRequest(
+            volume_id=volume_id, collection=collection, **wanted
+        ),
+        timeout=CALL_SECONDS_MAX,
+        wait_for_ready=True,
+    )
+
+
+def expand_ids(text: str) -> set[int]:
+    """``" 2-4 7"`` -> {2, 3, 4, 7}."""
+    found: set[int] = set()
+    for item in text.split():
+        first, _, last = item.partition("-")
+        found.update(range(int(first), int(last or first) + 1))
+    return found
