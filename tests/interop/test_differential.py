@@ -58,6 +58,7 @@ GROUPS: Final = list(dict.fromkeys(case.group for case in CASES))
 ANSWER_SECONDS_MAX: Final = 10
 NOW_SECONDS: Final = 300
 SHOWN_MAX: Final = 8
+ALLOCATED: Final = (ORDINARY, IN_COLLECTION, WITH_TTL, READ_ONLY)
 
 Header = tuple[str, str]
 
@@ -401,6 +402,8 @@ def test_status_has_the_same_shape(
     """Members, their order and types; figures of volumes with the same content are equal."""
     theirs = json.loads(get(servers["weed"].port, "/status").body)
     mine = json.loads(get(servers[ours].port, "/status").body)
+    for answer in (theirs, mine):  # the master may grow volumes of its own on either
+        answer["Volumes"] = [volume for volume in answer["Volumes"] if volume["Id"] in ALLOCATED]
     assert shape(mine) == shape(theirs)
     assert list(map(steady, mine["Volumes"])) == list(map(steady, theirs["Volumes"]))
     pretty = [get(servers[name].port, "/status?pretty=y") for name in ("weed", ours)]
