@@ -551,10 +551,12 @@ static void cut_back(fv_volume *volume, uint64_t dat_size, uint64_t idx_size, fv
 }
 
 /* 0, or why this volume takes no append of the kind that `forbidding` forbids. */
-static int check_may_append(const fv_volume *volume, unsigned forbidding)
+static int check_may_append(const fv_volume *volume, unsigned forbidding, fv_write_result *out)
 {
     if (volume->sealed)
         return FV_CLOSED;
+    /* Again for each: the one that failed may not have had anybody to tell it to. */
+    out->rollback_failed = volume->broken;
     if (volume->broken || volume->idx_fd < 0 || (fv_volume_flags(volume) & forbidding) != 0)
         return FV_READ_ONLY;
     return FV_OK;
@@ -676,7 +678,7 @@ static void undo_append(fv_volume *volume, uint64_t dat_size, uint64_t idx_size,
 static int write_locked(fv_volume *volume, fv_needle *needle, int check_cookie, int nowait,
                         fv_write_result *out)
 {
-    int result = check_may_append(volume, FV_VOLUME_NO_WRITE);
+    int result = check_may_append(volume, FV_VOLUME_NO_WRITE, out);
     if (result != FV_OK)
         return result;
     fv_entry entry;
@@ -730,7 +732,7 @@ int fv_volume_write(fv_volume *volume, fv_needle *needle, int check_cookie, int 
 static int delete_locked(fv_volume *volume, uint64_t id, uint32_t cookie, uint32_t checksum,
                          fv_write_result *out)
 {
-    int result = check_may_append(volume, FV_VOLUME_NO_DELETE);
+    int result = check_may_append(volume, FV_VOLUME_NO_DELETE, out);
     if (result != FV_OK)
         return result;
     fv_entry entry;

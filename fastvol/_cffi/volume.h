@@ -87,7 +87,7 @@ typedef struct {
     int sys_errno;
     int failed_on_index; /* the failing write was that of the row */
     int failed_on_read;  /* the header of the stored needle could not be read */
-    int rollback_failed; /* the files could not be cut back: no more appends (see above) */
+    int rollback_failed; /* now or earlier the files could not be cut back (see above) */
     uint64_t limit;      /* FV_OVERFLOW: the largest volume size */
     uint64_t append_at_ns;
 } fv_write_result;

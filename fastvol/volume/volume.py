@@ -305,7 +305,7 @@ class Volume(VolumeFacts):
 
     def _append_error(self, fault: NativeFaultError, key: int, cookie: int) -> StorageError:
         error = append_error(fault, self._names, needle_id=key, cookie=cookie)
-        if fault.rollback_failed:
+        if fault.rollback_failed and not self._must_reopen:
             self.forbid_changes(f"a failed append could not be undone: {error}")
         return error
 

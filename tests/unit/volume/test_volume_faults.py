@@ -120,14 +120,17 @@ def index_descriptor(path: Path) -> int:
     raise AssertionError(f"{path} is not open")
 
 
+def replace_by_full_device(fd: int) -> None:
+    full = os.open("/dev/full", os.O_RDWR)
+    os.dup2(full, fd)
+    os.close(full)
+
+
 def test_a_rollback_that_fails_ends_all_changes(tmp_path: Path) -> None:
     """/dev/full takes neither a row nor a truncation."""
     volume = create(tmp_path)
     volume.write(named(1, b"first"))
-    fd = index_descriptor(tmp_path / "7.idx")
-    full = os.open("/dev/full", os.O_RDWR)
-    os.dup2(full, fd)
-    os.close(full)
+    replace_by_full_device(index_descriptor(tmp_path / "7.idx"))
     with pytest.raises(DiskIOError, match="no space left on device"):
         volume.write(named(2, b"second"))
     assert volume.no_write_or_delete
@@ -135,6 +138,7 @@ def test_a_rollback_that_fails_ends_all_changes(tmp_path: Path) -> None:
     for change in (lambda: volume.write(named(3, b"x")), lambda: volume.delete(1, 0, 0)):
         with pytest.raises(VolumeReadOnlyError):
             change()
+    assert len(volume.read_only_reasons) == 1
     # Not even by a change of other flags.
     volume.disk_space_low = True
     volume.disk_space_low = False
@@ -145,6 +149,21 @@ def test_a_rollback_that_fails_ends_all_changes(tmp_path: Path) -> None:
     volume.write(named(2, b"second"))
     volume = reopen(volume)
     assert [volume.read(key).data for key in (1, 2)] == [b"first", b"second"]
+
+
+def test_a_rollback_that_failed_in_the_fast_write_is_noticed_by_the_next(tmp_path: Path) -> None:
+    """There the core has nobody to tell it to."""
+    volume = create(tmp_path)
+    volume.write(named(1, b"first"))
+    replace_by_full_device(index_descriptor(tmp_path / "7.idx"))
+    with pytest.raises(NativeFaultError):
+        volume.native.delete(1, 0, 0)
+    assert not volume.read_only
+    with pytest.raises(VolumeReadOnlyError):
+        volume.write(named(2, b"second"))
+    assert volume.no_write_or_delete
+    assert volume.mark_writable()
+    volume.write(named(2, b"second"))
 
 
 # --- a failing disk ------------------------------------------------------------------------------
