@@ -314,7 +314,7 @@ static int reply_small(work *w, int32_t size, fv_output *out, fv_reply *reply)
     if (result != FV_OK || fv_needle_parse(record_buffer, record, size, fv_volume_version(w->volume),
                                            1, &w->needle, &fault) != FV_NEEDLE_OK)
         return FV_REPLY_NOT_MINE;
-    if (!is_plain(w))
+    if (!is_plain(w) || w->needle.data_size == 0)
         return FV_REPLY_NOT_MINE;
     if (is_compressed(&w->needle) && !starts_like_gzip(w->needle.data, w->needle.data_size))
         return FV_REPLY_NOT_MINE;
@@ -354,7 +354,7 @@ static int read_meta(work *w, int32_t size)
     w->needle.size = size;
     w->needle.data_size = load32(prefix + 16);
     uint64_t before = FV_NEEDLE_PREFIX + (uint64_t)w->needle.data_size;
-    if (before > record || record - before > sizeof suffix_buffer)
+    if (before > record || record - before > sizeof suffix_buffer || w->needle.data_size == 0)
         return FV_REPLY_NOT_MINE;
     if (take_bytes(w, w->record_offset + before, record - before, suffix_buffer) != FV_OK ||
         fv_needle_parse_suffix(suffix_buffer, record - before, size, w->needle.data_size,

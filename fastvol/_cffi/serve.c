@@ -78,6 +78,8 @@ fv_server *fv_server_new(const fv_server_options *options)
     fv_server *server = calloc(1, sizeof *server);
     if (server == NULL)
         return NULL;
+    /* "Verified once" remembers a bit a granule, so what it remembers must not share one. */
+    assert(!options->verify_once || options->copy_max >= FV_ONCE_GRANULE);
     server->options = *options;
     server->server_header = strdup(options->server_header);
     server->options.server_header = server->server_header;

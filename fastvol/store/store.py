@@ -368,7 +368,10 @@ class Store:
         :exc:`VolumeNotFoundError`, :exc:`StorageError` when the mark cannot be persisted.
         """
         with self._locks.hold(volume_id):
-            self.get_volume(volume_id).mark_read_only(can_delete=can_delete, persist=persist)
+            volume = self.get_volume(volume_id)
+            volume.mark_read_only(can_delete=can_delete, persist=persist)
+            # It may have opened its files anew, so that deletes can be written.
+            self.table.refresh(volume)
 
     def mark_volume_writable(self, volume_id: int) -> None:
         """Takes the read-only marks away.
