@@ -62,6 +62,9 @@ PAIRS_BYTES_MAX: Final = 65535
 NAME_BYTES_MAX: Final = 255
 MIME_BYTES_MAX: Final = 255
 
+OFFSET_WIDTH_DEFAULT: Final = 5
+"""Bytes of an offset in new volumes when nothing speaks for 4."""
+
 # --- store --------------------------------------------------------------------------------------
 VOLUME_COUNT_DEFAULT: Final = 8
 DISK_CHECK_SECONDS: Final = 60
