@@ -65,6 +65,8 @@ MIME_BYTES_MAX: Final = 255
 # --- opening a volume ---------------------------------------------------------------------------
 LAST_WRITE_ROWS_MAX: Final = 65536
 """A vacuumed TTL volume with more needles than this takes its age from the data file's time."""
+OFFSET_WIDTH_DEFAULT: Final = 5
+"""Bytes of an offset in new volumes when nothing speaks for 4."""
 
 # --- store --------------------------------------------------------------------------------------
 VOLUME_COUNT_DEFAULT: Final = 8

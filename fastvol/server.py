@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import http.client
-import json
 import logging
 import signal
 import socket
@@ -18,6 +16,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final
 
 import uvloop
@@ -26,6 +25,7 @@ from fastvol._cffi.serve import NativeServer
 from fastvol.cluster.beats import NodeIdentity
 from fastvol.cluster.channel import ChannelPool
 from fastvol.cluster.heartbeat import Heartbeat
+from fastvol.cluster.master_build import offset_width_of
 from fastvol.cluster.master_client import MasterClient
 from fastvol.cluster.server_address import parse_addresses
 from fastvol.cluster.single_node import SingleNodeAssigner
@@ -65,15 +65,13 @@ from fastvol.security.jwt import TokenChecker
 from fastvol.security.white_list import WhiteList
 from fastvol.store.options import LocationOptions, StoreOptions
 from fastvol.store.store import Store
-from fastvol.version import SIZE_LIMIT_NAMES, full_version, short_version
+from fastvol.version import full_version, short_version
 from fastvol.volume.volume import Volume
 
 log = logging.getLogger(__name__)
 
 EXIT_OK: Final = 0
 EXIT_DUPLICATE_DIRECTORIES: Final = 1
-_OFFSET_WIDTH_DEFAULT: Final = 5
-_MASTER_STATUS_SECONDS: Final = 5.0
 _STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 
 
@@ -173,12 +171,12 @@ class _Server:
         config, store = self._config, self._store
         if config.single_node:
             store.volume_size_limit = config.volume_size_max
+        if self._masters is not None:
+            store.ask_offset_width = partial(offset_width_of, self._masters.seeds)
         try:
             store.load()
         except StorageError as error:
             raise ConfigError(str(error)) from error
-        if self._masters is not None and config.offset_width is None and not store.volumes():
-            store.master_offset_width = _offset_width_of_master(self._masters.seed_text.split()[0])
         store.adjust_volume_max()
 
     def _native_server(self) -> NativeServer:
@@ -209,15 +207,7 @@ class _Server:
         return native
 
     def _server_header(self) -> str:
-        return f"SeaweedFS Volume {short_version(self._offset_width())}"
-
-    def _offset_width(self) -> int:
-        """The width by which this server names itself."""
-        chosen = self._config.offset_width or self._store.master_offset_width
-        if chosen is not None:
-            return chosen
-        widths = [volume.offset_width for volume in self._store.volumes()]
-        return max(set(widths), key=widths.count) if widths else _OFFSET_WIDTH_DEFAULT
+        return f"SeaweedFS Volume {short_version(self._store.usual_offset_width())}"
 
     # --- serving --------------------------------------------------------------------------------
 
@@ -236,7 +226,7 @@ class _Server:
         upkeep = loop.create_task(self._upkeep(workers)) if self._config.single_node else None
         log.info(
             "Start Seaweed volume server %s at %s:%d",
-            full_version(self._offset_width()),
+            full_version(self._store.usual_offset_width()),
             self._config.bind_ip,
             self._config.port,
         )
@@ -258,7 +248,7 @@ class _Server:
         ) -> Awaitable[Response]:
             return loop.run_in_executor(workers, lambda: work(*args, **kwargs))
 
-        status = StatusHandler(store, offset_width=self._offset_width())
+        status = StatusHandler(store, offset_width=self._store.usual_offset_width())
         exact: dict[str, Callable[[Request], Answer]] = {
             "/status": status.status,
             "/healthz": status.health,
@@ -311,7 +301,9 @@ class _Server:
                 rack=config.rack,
             )
             self._heartbeat = Heartbeat(node, store, self._masters, self._channels)
-        facts = NodeFacts(full_version(self._offset_width()), config.data_center, config.rack)
+        facts = NodeFacts(
+            full_version(self._store.usual_offset_width()), config.data_center, config.rack
+        )
         return volume_server_handler(
             gates,
             AdminHandlers(store, self._masters, gates).table(),
@@ -435,23 +427,3 @@ def _access_rules(security: SecuritySettings) -> AccessRules:
         write_tokens=TokenChecker(security.write_key),
         read_tokens=TokenChecker(security.read_key),
     )
-
-
-def _offset_width_of_master(master: str) -> int | None:
-    """The width of the master's own build, by the size limit that its version string starts with.
-
-    None when it cannot be asked: the default is as good then.
-    """
-    connection = http.client.HTTPConnection(master, timeout=_MASTER_STATUS_SECONDS)
-    try:
-        connection.request("GET", "/dir/status")
-        version = str(json.loads(connection.getresponse().read()).get("Version", ""))
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        log.info("cannot ask %s for its version: %s", master, error)
-        return None
-    finally:
-        connection.close()
-    for width, name in SIZE_LIMIT_NAMES.items():
-        if version.startswith(name + " "):
-            return width
-    return None

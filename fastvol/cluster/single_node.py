@@ -37,7 +37,7 @@ class SingleNodeAssigner:
         self._store = store
         self._volume_size_max = volume_size_max
         self._lock = threading.Lock()
-        self._next_key = 1
+        self._next_key = 1 + max((v.counters.max_file_key for v in store.volumes()), default=0)
 
     def assign(self, count: int, collection: str, ttl: TTL, replication: str) -> Assignment:
         """The next ``count`` ids in a volume that has room.
@@ -71,11 +71,7 @@ class SingleNodeAssigner:
         return None
 
     def _grow(self, collection: str, ttl: TTL) -> Volume:
-        volumes = self._store.volumes()
-        volume_id = max((volume.id for volume in volumes), default=0) + 1
-        self._next_key = max(
-            [self._next_key, *(volume.counters.max_file_key + 1 for volume in volumes)]
-        )
+        volume_id = max((volume.id for volume in self._store.volumes()), default=0) + 1
         for attempt in range(_CREATE_ATTEMPTS):
             try:
                 return self._store.add_volume(

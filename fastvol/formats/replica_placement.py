@@ -21,15 +21,16 @@ class ReplicaPlacement:
         """Reads ``"001"``; a shorter text is padded with zeros on the left.
 
         Like upstream this takes more than digits for a count (``":"`` is 10).  :exc:`ValueError`
-        with upstream's text for anything below ``"0"`` or a number above 255.
+        with upstream's text, which shows the padded one, for anything below ``"0"`` or a number
+        above 255.
         """
-        padded = text.rjust(3, "0")
+        padded = "0" * (3 - len(text.encode("utf-8", "surrogateescape"))) + text
         counts = [ord(rune) - ord("0") for rune in padded]
         if min(counts) < 0:
-            raise ValueError(f"unknown replication type: {text}")
+            raise ValueError(f"unknown replication type: {padded}")
         placement = cls(*counts[:3])
         if placement._number > 255:
-            raise ValueError(f"unexpected replication type: {text}")
+            raise ValueError(f"unexpected replication type: {padded}")
         return placement
 
     @classmethod

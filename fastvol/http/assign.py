@@ -11,6 +11,7 @@ from fastvol.http.upload import parse_form
 from fastvol.store.store import Store
 
 _NOT_ACCEPTABLE = 406
+_UINT64_END = 1 << 64
 _DATA_CENTER = "DefaultDataCenter"
 
 
@@ -31,10 +32,12 @@ class AssignHandler:
         query = _values(request)
         pretty = bool(query.get("pretty"))
         try:
-            count = int(query.get("count") or "1")
             ttl = TTL.parse(query.get("ttl", ""))
             found = self._assigner.assign(
-                count or 1, query.get("collection", ""), ttl, query.get("replication", "")
+                _count(query.get("count", "")),
+                query.get("collection", ""),
+                ttl,
+                query.get("replication", ""),
             )
         except (ValueError, FastvolError) as error:
             return json_error(_NOT_ACCEPTABLE, str(error), pretty=pretty)
@@ -53,27 +56,37 @@ class AssignHandler:
         """Where a volume is: here, or nowhere (dirLookupHandler)."""
         query = _values(request)
         pretty = bool(query.get("pretty"))
-        wanted = query.get("volumeId") or query.get("fileId", "")
-        vid = wanted.partition(",")[0]
+        vid = _volume_id_text(query)
         try:
             volume_id = parse_volume_id(vid)
         except ValueError:
-            return _lookup_error(wanted, f"unknown volume id {vid}", pretty=pretty)
+            return _lookup_error(vid, f"unknown volume id {vid}", pretty=pretty)
         if self._store.find_volume(volume_id) is None:
-            return _lookup_error(wanted, f"volume id {vid} not found", pretty=pretty)
+            return _lookup_error(vid, f"volume id {vid} not found", pretty=pretty)
         location = {
             "url": self._url,
             "publicUrl": self._public_url,
             "dataCenter": _DATA_CENTER,
             "grpcPort": self._grpc_port,
         }
-        return json_response(
-            200, {"volumeOrFileId": wanted, "locations": [location]}, pretty=pretty
-        )
+        return json_response(200, {"volumeOrFileId": vid, "locations": [location]}, pretty=pretty)
 
 
-def _lookup_error(wanted: str, text: str, *, pretty: bool) -> Response:
-    return json_response(404, {"volumeOrFileId": wanted, "error": text}, pretty=pretty)
+def _count(text: str) -> int:
+    """How many ids; 1 for what is no number, as the master takes it."""
+    count = int(text) if text.isascii() and text.isdigit() else 0
+    return count if 0 < count < _UINT64_END else 1
+
+
+def _volume_id_text(query: Query) -> str:
+    """What stands before the comma of ``fileId``, if it has one, else of ``volumeId``."""
+    file_id = query.get("fileId", "")
+    return (file_id if file_id.find(",") > 0 else query.get("volumeId", "")).partition(",")[0]
+
+
+def _lookup_error(vid: str, text: str, *, pretty: bool) -> Response:
+    named = {"volumeOrFileId": vid} if vid else {}
+    return json_response(404, {**named, "error": text}, pretty=pretty)
 
 
 def _values(request: Request) -> Query:

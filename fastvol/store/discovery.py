@@ -100,16 +100,17 @@ class VolumePaths:
         """A file in the index directory."""
         return self.index_directory / (self.base + extension)
 
+    def both(self, extension: str) -> set[Path]:
+        """A file that may be in either directory."""
+        return {self.data(extension), self.index(extension)}
+
     def has(self, extension: str) -> bool:
         """Whether either directory has the file."""
-        return self.data(extension).exists() or self.index(extension).exists()
+        return any(path.exists() for path in self.both(extension))
 
     def is_erasure_coded(self) -> bool:
         """Whether an erasure-coded volume of the same id lies here, which shares the ``.vif``."""
-        return any(
-            path.exists() and path.stat().st_size > 0
-            for path in (self.data(file_names.ECX), self.index(file_names.ECX))
-        )
+        return any(path.exists() and path.stat().st_size > 0 for path in self.both(file_names.ECX))
 
 
 def judge(paths: VolumePaths, *, mounting: bool) -> Verdict:
@@ -150,7 +151,7 @@ def remove_unfinished(paths: VolumePaths) -> None:
     for extension in _REMOVED_WITH_A_VOLUME:
         if extension == file_names.VIF and keep_vif:
             continue
-        for path in {paths.data(extension), paths.index(extension)}:
+        for path in paths.both(extension):
             try:
                 if path.is_dir():
                     shutil.rmtree(path)

@@ -1,8 +1,10 @@
-"""Loading volumes: all of a location at the start, or one that an operator mounts.
+"""Loading volumes: all of the locations at the start, or one that an operator mounts.
 
 A volume that cannot be opened is logged, remembered as damaged and left as it is; the others are
-served.  Source of the rules: ``weed/storage/disk_location.go``, concurrentLoadingVolumes and
-LoadVolume.
+served.  Volumes whose files do not tell how wide their offsets are (empty ones of an older release)
+come last, when the others have shown what is usual here: rows of another width would make them
+unreadable to the ``weed`` that may take the directory over.  Source of the rules:
+``weed/storage/disk_location.go``, concurrentLoadingVolumes and LoadVolume.
 """
 
 from __future__ import annotations
@@ -13,10 +15,12 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
 
 from fastvol.errors import FastvolError
-from fastvol.limits import LOAD_THREADS_MIN
+from fastvol.formats import file_names, volume_info
+from fastvol.limits import LOAD_THREADS_MIN, OFFSET_WIDTH_DEFAULT
 from fastvol.store.compaction_recovery import reconcile_compactions
 from fastvol.store.discovery import (
     FoundVolume,
@@ -28,13 +32,15 @@ from fastvol.store.discovery import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from fastvol.store.disk_location import DiskLocation
     from fastvol.store.factories import OpenVolume
     from fastvol.store.keyed_locks import KeyedLocks
     from fastvol.store.volume_table import VolumeTable
     from fastvol.volume.volume import Volume
+
+    _Job: TypeAlias = tuple[DiskLocation, list[FoundVolume]]
 
 log = logging.getLogger(__name__)
 
@@ -56,12 +62,12 @@ class VolumeLoader:
         table: VolumeTable,
         locks: KeyedLocks,
         open_volume: OpenVolume,
-        default_offset_width: Callable[[], int],
+        usual_offset_width: Callable[[], int],
     ) -> None:
         self._table = table
         self._locks = locks
         self._open_volume = open_volume
-        self._default_offset_width = default_offset_width
+        self._usual_offset_width = usual_offset_width
         self._damaged_lock = threading.Lock()
         self._damaged: dict[str, DamagedVolume] = {}
 
@@ -84,24 +90,52 @@ class VolumeLoader:
                 if os.path.dirname(path) == str(location.directory):  # noqa: PTH120
                     del self._damaged[path]
 
-    def load_location(self, location: DiskLocation) -> None:
-        """Loads whatever a location has and the table has not; :exc:`OSError` if it has no list."""
+    def load_locations(self, locations: Sequence[DiskLocation]) -> None:
+        """Loads whatever the locations have and the table has not.
+
+        :exc:`OSError` when a location has no list.
+        """
+        workers = max(LOAD_THREADS_MIN, os.cpu_count() or 1) * len(locations)
+        with ThreadPoolExecutor(workers, thread_name_prefix="load") as pool:
+            jobs = [job for found in pool.map(self._scan, locations) for job in found]
+            undecided = [job for job in pool.map(self._load_if_it_tells, jobs) if job]
+            if undecided:
+                load = partial(self._load_job, self._usual_offset_width())
+                list(pool.map(load, undecided))
+
+    def _scan(self, location: DiskLocation) -> list[_Job]:
+        """What is to be loaded: groups of files that speak for one volume id each."""
         loaded = {volume.id for volume in self._table.on_disk(location.disk_id)}
         reconcile_compactions(location.directory, location.index_directory, loaded)
         on_disk = find_volumes(location.directory)
         self._forget_absent(location, on_disk)
-        groups = [group for volume_id, group in on_disk.items() if volume_id not in loaded]
-        workers = max(LOAD_THREADS_MIN, os.cpu_count() or 1)
-        with ThreadPoolExecutor(workers, thread_name_prefix="load") as pool:
-            for _ in pool.map(lambda group: self.load_first(location, group), groups):
-                pass
+        return [
+            (location, group) for volume_id, group in on_disk.items() if volume_id not in loaded
+        ]
+
+    def _load_if_it_tells(self, job: _Job) -> _Job | None:
+        """Loads a volume unless the width of its offsets is not known; then gives the job back."""
+        location, group = job
+        if not _tells_offset_width(_paths(location, group[0])):
+            return job
+        self._load_job(OFFSET_WIDTH_DEFAULT, job)
+        return None
+
+    def _load_job(self, offset_width: int, job: _Job) -> None:
+        location, group = job
+        self._load_first(location, group, offset_width)
 
     def mount(self, location: DiskLocation, found: list[FoundVolume]) -> Volume | None:
         """Loads one volume that an operator named; None when there is nothing to load."""
-        return self.load_first(location, found, mounting=True)
+        return self._load_first(location, found, self._usual_offset_width(), mounting=True)
 
-    def load_first(
-        self, location: DiskLocation, group: list[FoundVolume], *, mounting: bool = False
+    def _load_first(
+        self,
+        location: DiskLocation,
+        group: list[FoundVolume],
+        offset_width: int,
+        *,
+        mounting: bool = False,
     ) -> Volume | None:
         """Loads the first of a group of files that speak for one volume id."""
         for found in group:
@@ -109,7 +143,7 @@ class VolumeLoader:
                 present = self._table.copy_on(location.disk_id, found.volume_id)
                 if present is not None:
                     return present
-                volume = self._load_one(location, found, mounting=mounting)
+                volume = self._load_one(location, found, offset_width, mounting=mounting)
                 if volume is not None:
                     self.register(location, volume)
                     return volume
@@ -123,7 +157,7 @@ class VolumeLoader:
         self._table.add(volume)
 
     def _load_one(
-        self, location: DiskLocation, found: FoundVolume, *, mounting: bool
+        self, location: DiskLocation, found: FoundVolume, offset_width: int, *, mounting: bool
     ) -> Volume | None:
         paths = _paths(location, found)
         try:
@@ -137,7 +171,7 @@ class VolumeLoader:
                 location.index_directory,
                 found.collection,
                 found.volume_id,
-                default_offset_width=self._default_offset_width(),
+                default_offset_width=offset_width,
             )
         except (FastvolError, OSError, ValueError, MemoryError) as error:
             self._note_damaged(paths, str(error) or type(error).__name__)
@@ -155,6 +189,17 @@ class VolumeLoader:
         log.error("new volume %s error %s", path, reason)
         with self._damaged_lock:
             self._damaged[path] = DamagedVolume(path, reason)
+
+
+def _tells_offset_width(paths: VolumePaths) -> bool:
+    """Whether there are rows to measure, or a ``.vif`` that says it."""
+    if any(path.exists() and path.stat().st_size for path in paths.both(file_names.IDX)):
+        return True
+    try:
+        info = volume_info.load(paths.data(file_names.VIF))
+    except (OSError, ValueError):
+        return False
+    return info is not None and info.bytes_offset != 0
 
 
 def _paths(location: DiskLocation, found: FoundVolume) -> VolumePaths:

@@ -91,12 +91,10 @@ class Placement:
         room = unclaimed // size_limit if unclaimed > 0 else 0
         return max(1, len(volumes) + room)
 
-    def neighbours_offset_width(self, location: DiskLocation) -> int | None:
-        """The width that most volumes of the location have, else most of the store; None if none.
-
-        A ``weed`` that takes the directory over has one width for all of its volumes.
-        """
-        for neighbours in (self._table.on_disk(location.disk_id), self._table.volumes()):
+    def neighbours_offset_width(self, location: DiskLocation | None) -> int | None:
+        """The width that most volumes of the location have, else most of the store, else None."""
+        beside = self._table.on_disk(location.disk_id) if location is not None else []
+        for neighbours in (beside, self._table.volumes()):
             width = _most_common_width(neighbours)
             if width is not None:
                 return width

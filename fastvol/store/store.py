@@ -12,13 +12,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from fastvol.errors import FastvolError, StorageError, VolumeExistsError, VolumeNotFoundError
 from fastvol.formats import file_names, volume_info
-from fastvol.limits import DISK_CHECK_SECONDS
+from fastvol.limits import DISK_CHECK_SECONDS, OFFSET_WIDTH_DEFAULT
 from fastvol.store.discovery import FoundVolume, VolumePaths, find_volumes
 from fastvol.store.disk_location import DiskLocation
 from fastvol.store.factories import default_create, default_open
@@ -63,14 +62,12 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-_OFFSET_WIDTH_DEFAULT: Final = 5
-
 
 class Store:
     """See the module's text for threads.
 
-    ``volume_size_limit`` (bytes, 0 = not known), ``preallocate`` and ``master_offset_width`` come
-    from the master; ``stopping`` and ``left`` are set by whoever stops the server.
+    ``volume_size_limit`` (bytes, 0 = not known) and ``preallocate`` come from the master;
+    ``stopping`` and ``left`` are set by whoever stops the server.
     """
 
     def __init__(
@@ -84,7 +81,9 @@ class Store:
         self.port = options.port
         self.server_id = options.server_id or f"{options.ip}:{options.port}"
         self.offset_width_choice = options.offset_width
-        self.master_offset_width: int | None = None
+        self.ask_offset_width: Callable[[], int | None] = _no_advice
+        """Advice on the width of offsets for a store whose volumes do not tell; asked once."""
+        self._advised_offset_width: int | None = None
         self.volume_size_limit = 0
         self.preallocate = False
         self.stopping = False
@@ -101,7 +100,7 @@ class Store:
         self._locks = KeyedLocks()
         self._placing = threading.Lock()
         self._loader = VolumeLoader(
-            self.table, self._locks, open_volume or default_open, self._default_offset_width
+            self.table, self._locks, open_volume or default_open, self.usual_offset_width
         )
         self._remover = VolumeRemover(self.locations, self.table, self._locks, self._announce)
         self._placement = Placement(self.locations, self.table)
@@ -147,12 +146,11 @@ class Store:
 
         :exc:`StorageError` when a directory cannot be listed.
         """
-        with ThreadPoolExecutor(len(self.locations), thread_name_prefix="location") as pool:
-            started = time.monotonic()
-            try:
-                list(pool.map(self._loader.load_location, self.locations))
-            except OSError as error:
-                raise StorageError(f"cannot list a data directory: {error}") from error
+        started = time.monotonic()
+        try:
+            self._loader.load_locations(self.locations)
+        except OSError as error:
+            raise StorageError(f"cannot list a data directory: {error}") from error
         log.info(
             "%d volumes in %d directories after %.1f s, %d damaged",
             len(self.volumes()),
@@ -239,18 +237,18 @@ class Store:
         """Where a copied volume of this disk type may go; None when there is no room."""
         return self._placement.for_copied_volume(disk_type)
 
-    def _default_offset_width(self) -> int:
-        """For a volume whose own files do not tell."""
+    def usual_offset_width(self, location: DiskLocation | None = None) -> int:
+        """Bytes of an offset in volumes that do not tell, and in new ones.
+
+        As the option says, else as most volumes of the location or of the store, else as advised,
+        else 5: a ``weed`` that takes a directory over has one width for all of its volumes.
+        """
         if self.offset_width_choice != "auto":
             return int(self.offset_width_choice)
-        return self.master_offset_width or _OFFSET_WIDTH_DEFAULT
-
-    def _new_offset_width(self, location: DiskLocation) -> int:
-        if self.offset_width_choice == "auto":
-            width = self._placement.neighbours_offset_width(location)
-            if width is not None:
-                return width
-        return self._default_offset_width()
+        width = self._placement.neighbours_offset_width(location) or self._advised_offset_width
+        if width is None:
+            width = self._advised_offset_width = self.ask_offset_width() or OFFSET_WIDTH_DEFAULT
+        return width
 
     # --- adding -------------------------------------------------------------------------------
 
@@ -282,7 +280,7 @@ class Store:
                 replica_placement=replica_placement,
                 ttl=ttl,
                 version=version,
-                offset_width=self._new_offset_width(location),
+                offset_width=self.usual_offset_width(location),
                 preallocate=preallocate,
             )
             self._loader.register(location, volume)
@@ -413,6 +411,11 @@ def _store_replication(path: Path, volume_id: int, replication: str) -> None:
         volume_info.save(path, info)
     except OSError as error:
         raise StorageError(f"volume {volume_id} failed to save vif: {error}") from error
+
+
+def _no_advice() -> int | None:
+    """Who advises on offset widths is set later."""
+    return None
 
 
 def _ignore_event(event: VolumeEvent) -> None:

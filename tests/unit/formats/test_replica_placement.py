@@ -25,7 +25,9 @@ def test_texts(text: str, printed: str, byte: int, copies: int) -> None:
     ("text", "message"),
     [
         ("0/1", "unknown replication type: 0/1"),
-        ("-1", "unknown replication type: -1"),
+        ("-1", "unknown replication type: 0-1"),
+        ("-", "unknown replication type: 00-"),
+        ("é", "unexpected replication type: 0é"),
         ("999", "unexpected replication type: 999"),
         ("9z9", "unexpected replication type: 9z9"),
         ("256", "unexpected replication type: 256"),

@@ -18,6 +18,7 @@ from fastvol.formats import volume_info
 from fastvol.formats.replica_placement import ReplicaPlacement
 from fastvol.formats.ttl import EMPTY, TTL
 from fastvol.store import removal
+from fastvol.store.disk_location import DiskLocation
 from fastvol.store.options import LocationOptions, StoreOptions
 from fastvol.store.store import Store, VolumeEvent
 
@@ -76,14 +77,14 @@ def test_a_failed_start_closes_what_it_opened(
 ) -> None:
     store = make_store(disks=2, load=False)
     create_fake(tmp_path / "disk0", tmp_path / "disk0", "", 1)
-    locate = store._loader.load_location
+    scan = store._loader._scan
 
-    def fail_on_the_second(location: object) -> None:
+    def fail_on_the_second(location: DiskLocation) -> object:
         if location is store.locations[1]:
             raise OSError(5, "Input/output error")
-        locate(location)
+        return scan(location)
 
-    monkeypatch.setattr(store._loader, "load_location", fail_on_the_second)
+    monkeypatch.setattr(store._loader, "_scan", fail_on_the_second)
     with pytest.raises(StorageError, match="cannot list a data directory"):
         store.load()
     assert store.volumes() == []
@@ -206,8 +207,33 @@ def test_the_offset_width_of_a_new_volume(
     if neighbour:
         create_fake(tmp_path / "disk0", tmp_path / "disk0", "", 1, offset_width=neighbour)
     store = make_store(offset_width=choice)
-    store.master_offset_width = master
+    store.ask_offset_width = lambda: master
     assert add(store, 2).offset_width == width
+
+
+@pytest.mark.parametrize(("advice", "width"), [(None, 5), (4, 4)])
+def test_a_volume_that_does_not_tell_is_as_wide_as_advised(
+    make_store: MakeStore, tmp_path: Path, advice: int | None, width: int
+) -> None:
+    """An empty volume of a release that did not write the width into the ``.vif``."""
+    store = make_store(load=False)
+    create_fake(tmp_path / "disk0", tmp_path / "disk0", "", 1, offset_width=0)
+    store.ask_offset_width = lambda: advice
+    store.load()
+    assert store.get_volume(1).offset_width == width
+
+
+def test_a_volume_that_does_not_tell_follows_most_others_of_all_disks(
+    make_store: MakeStore, tmp_path: Path
+) -> None:
+    store = make_store(disks=2, load=False)
+    first, second = (tmp_path / f"disk{number}" for number in range(2))
+    create_fake(first, first, "", 1, offset_width=0)
+    for volume_id, offset_width in ((2, 4), (3, 4), (4, 5)):
+        create_fake(second, second, "", volume_id, offset_width=offset_width)
+    store.ask_offset_width = lambda: 5
+    store.load()
+    assert store.get_volume(1).offset_width == 4
 
 
 # ---- mounting ----------------------------------------------------------------------------------
