@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final
 
@@ -102,19 +103,20 @@ class _Server:
         self._store = Store(_store_options(config))
         self._access = Access(_access_rules(config.security))
         self._security_settings = config.settings
+        self._reloading = threading.Lock()
         self._native: NativeServer | None = None
 
     # --- start ----------------------------------------------------------------------------------
 
     def run(self, on_ready: Callable[[Config], None] | None) -> int:
-        config = self._config
+        _end_at_once_when_told()
         self._bind()
         with contextlib.ExitStack() as undo:
             undo.callback(self._close_listeners)
             self._control.start()
             undo.callback(self._control.stop, 0)
-            if not config.single_node and not self._meet_master():
-                return EXIT_OK
+            if not self._config.single_node:
+                self._meet_master()
             self._load_store()
             undo.callback(self._store.close)
             self._native = self._native_server()
@@ -122,6 +124,7 @@ class _Server:
         try:
             uvloop.run(self._serve(on_ready))
         finally:
+            _end_at_once_when_told()  # the loop has taken its own handlers away
             self._native.close()
         return self._exit_status
 
@@ -139,8 +142,8 @@ class _Server:
         for listener, _ in self._listeners:
             listener.close()
 
-    def _meet_master(self) -> bool:
-        """Waits for the first master that answers; False when told to stop meanwhile."""
+    def _meet_master(self) -> None:
+        """Waits for the first master that answers, for ever."""
         config = self._config
         self._masters = MasterClient(
             self._channels,
@@ -148,24 +151,9 @@ class _Server:
             ip=config.ip,
             port=config.port,
         )
-        waiting = self._control.submit(self._masters.wait_for_configuration())
-        stopped = threading.Event()
-
-        def stop(_number: int, _frame: object) -> None:
-            stopped.set()
-            waiting.cancel()
-
-        previous = {number: signal.signal(number, stop) for number in _STOP_SIGNALS}
-        try:
-            answer = waiting.result()
-        except CancelledError:
-            return False
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
+        answer = self._control.submit(self._masters.wait_for_configuration()).result()
         self._store.volume_size_limit = answer.volume_size_limit_m_b << 20
         self._store.preallocate = answer.volume_preallocate
-        return not stopped.is_set()
 
     def _load_store(self) -> None:
         config, store = self._config, self._store
@@ -218,7 +206,7 @@ class _Server:
         plane = self._data_plane(loop, workers)
         for number in _STOP_SIGNALS:
             loop.add_signal_handler(number, stop.set)
-        loop.add_signal_handler(signal.SIGHUP, lambda: workers.submit(self._reload))
+        loop.add_signal_handler(signal.SIGHUP, lambda: workers.submit(self._reload_safely))
         self._control.serve(self._rpc_handler())
         for listener, public in self._listeners:
             plane.listen(listener, public=public)
@@ -235,7 +223,7 @@ class _Server:
         await stop.wait()
         if upkeep is not None:
             upkeep.cancel()
-        await self._stop(loop, plane, workers)
+        await self._stop(plane, workers)
 
     def _data_plane(
         self, loop: asyncio.AbstractEventLoop, workers: ThreadPoolExecutor
@@ -343,10 +331,18 @@ class _Server:
         try:
             self._store.adjust_volume_max()
             self._store.heartbeat_snapshot(time.time())
-        except FastvolError as error:
-            log.error("%s", error)
+        except Exception:
+            # Whatever it was, the next round may do better; without rounds no volume expires.
+            log.exception("looking after the volumes failed")
 
     # --- SIGHUP ---------------------------------------------------------------------------------
+
+    def _reload_safely(self) -> None:
+        with self._reloading:
+            try:
+                self._reload()
+            except Exception:
+                log.exception("reload failed")
 
     def _reload(self) -> None:
         """New volumes from the disks, keys and white list from security.toml."""
@@ -368,14 +364,13 @@ class _Server:
 
     # --- stop -----------------------------------------------------------------------------------
 
-    async def _stop(
-        self, loop: asyncio.AbstractEventLoop, plane: DataPlane, workers: ThreadPoolExecutor
-    ) -> None:
+    async def _stop(self, plane: DataPlane, workers: ThreadPoolExecutor) -> None:
+        """Not on the workers, which may all wait for a disk."""
         log.info("volume server has been killed")
         await self._leave_cluster()
         if not self._store.left:
             self._store.stopping = True
-            await loop.run_in_executor(workers, self._store.sync)
+            await asyncio.to_thread(self._store.sync)
             if self._exit_status == EXIT_OK and self._config.pre_stop_seconds > 0:
                 log.info(
                     "stop send heartbeat and wait %d seconds until shutdown ...",
@@ -387,8 +382,8 @@ class _Server:
         log.info("graceful stop gRPC ...")
         with contextlib.suppress(FastvolError):
             self._control.submit(self._channels.close())
-        await loop.run_in_executor(workers, self._control.stop, GRPC_STOP_SECONDS)
-        await loop.run_in_executor(workers, self._store.close)
+        await asyncio.to_thread(self._control.stop, GRPC_STOP_SECONDS)
+        await asyncio.to_thread(self._store.close)
         workers.shutdown(wait=True)
         log.info("Shut down successfully!")
 
@@ -398,6 +393,20 @@ class _Server:
         self._heartbeat.stop()
         with contextlib.suppress(Exception):
             await asyncio.wait_for(asyncio.wrap_future(self._heartbeat_done), timeout=5)
+
+
+def _end_at_once_when_told() -> None:
+    """Signals while no loop handles them: before the server serves, and after its volumes closed.
+
+    Nothing waits then that could not be cut off: what is on the disks survives any moment's end.
+    """
+
+    def end(_number: int, _frame: object) -> None:
+        os._exit(EXIT_OK)
+
+    for number in _STOP_SIGNALS:
+        signal.signal(number, end)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def _store_options(config: Config) -> StoreOptions:

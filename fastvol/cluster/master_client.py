@@ -67,7 +67,7 @@ class MasterClient:
         while True:
             for seed in self.seeds:
                 try:
-                    return await self.configuration(seed)
+                    answer = await self.configuration(seed)
                 except (grpc.RpcError, FastvolError) as error:
                     log.warning(
                         "checkWithMaster %s: get master %s configuration: %s",
@@ -75,6 +75,9 @@ class MasterClient:
                         seed,
                         error_text(error),
                     )
+                else:
+                    self.current = seed
+                    return answer
             await asyncio.sleep(retry_seconds)
 
     async def configuration(

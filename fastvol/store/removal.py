@@ -19,6 +19,7 @@ from fastvol.store.reports import event_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from threading import Lock
 
     from fastvol.store.disk_location import DiskLocation
     from fastvol.store.keyed_locks import KeyedLocks
@@ -37,11 +38,14 @@ class VolumeRemover:
         locations: Sequence[DiskLocation],
         table: VolumeTable,
         locks: KeyedLocks,
+        flagging: Lock,
         announce: Callable[[VolumeEvent], None],
     ) -> None:
+        """``flagging`` is held by whoever sets ``disk_space_low`` of volumes."""
         self._locations = locations
         self._table = table
         self._locks = locks
+        self._flagging = flagging
         self._announce = announce
 
     def close_all(self) -> None:
@@ -88,15 +92,22 @@ class VolumeRemover:
 
     @contextmanager
     def _writes_held(self, volumes: Sequence[Volume]) -> Iterator[None]:
-        """Keeps writes out between looking at a volume and destroying it."""
-        for volume in volumes:
-            volume.disk_space_low = True
-        try:
+        """Keeps writes out between looking at a volume and destroying it.
+
+        Setting the flag waits for the write that is under way, so that its object is seen.
+        """
+        if not volumes:
             yield
-        finally:
+            return
+        with self._flagging:
             for volume in volumes:
-                if self._table.copy_on(volume.disk_id, volume.id) is volume:
-                    volume.disk_space_low = self._locations[volume.disk_id].space.low
+                volume.disk_space_low = True
+            try:
+                yield
+            finally:
+                for volume in volumes:
+                    if self._table.copy_on(volume.disk_id, volume.id) is volume:
+                        volume.disk_space_low = self._locations[volume.disk_id].space.low
 
     def delete_collection(self, name: str) -> None:
         """Destroys the collection location by location, until one reports errors."""

@@ -102,7 +102,10 @@ class Store:
         self._loader = VolumeLoader(
             self.table, self._locks, open_volume or default_open, self.usual_offset_width
         )
-        self._remover = VolumeRemover(self.locations, self.table, self._locks, self._announce)
+        self._flagging = threading.Lock()
+        self._remover = VolumeRemover(
+            self.locations, self.table, self._locks, self._flagging, self._announce
+        )
         self._placement = Placement(self.locations, self.table)
         self._sampler = HeartbeatSampler(self.locations, self.table, self._remover.delete_expired)
         self._closing = threading.Event()
@@ -184,8 +187,9 @@ class Store:
         """Looks at every disk once and tells the volumes what changed."""
         for location in self.locations:
             if location.space.check():
-                for volume in self.table.on_disk(location.disk_id):
-                    volume.disk_space_low = location.space.low
+                with self._flagging:
+                    for volume in self.table.on_disk(location.disk_id):
+                        volume.disk_space_low = location.space.low
 
     # --- looking ------------------------------------------------------------------------------
 
@@ -268,6 +272,8 @@ class Store:
         ``preallocate`` is in bytes.  :exc:`VolumeExistsError`, :exc:`NoSpaceError`, or
         :exc:`StorageError` when its files cannot be made.
         """
+        if "/" in collection:
+            raise StorageError(f"invalid collection name {collection!r}: it would be a path")
         with self._locks.hold(volume_id), self._placing:
             if self.table.find(volume_id) is not None:
                 raise VolumeExistsError(f"Volume Id {volume_id} already exists!")

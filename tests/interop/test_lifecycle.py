@@ -23,6 +23,7 @@ from cluster import (
     started,
     volume_server,
     wait_until,
+    weed,
 )
 
 from fastvol.pb import volume_server_pb2 as pb
@@ -138,6 +139,20 @@ def test_it_waits_for_a_master_and_can_be_stopped_meanwhile(tmp_path: Path) -> N
         assert list((tmp_path / "data").iterdir()) == []
 
 
+def test_signals_while_it_loads(lone: Server) -> None:
+    """A reload is passed over, a stop ends it at once and in good order."""
+    data = lone.base / "data"
+    (data / "7.idx").touch()
+    os.mkfifo(data / "7.vif")  # reading it never ends
+    lone.start()
+    wait_until((data / "vol_dir.uuid").exists, "it has begun to load")
+    lone.running.signal(signal.SIGHUP)
+    time.sleep(0.2)
+    assert lone.running.running
+    assert lone.stop() == 0
+    assert not log_lines(lone.running.errors, "WEF")
+
+
 def test_master_and_server_start_in_any_order(tmp_path: Path) -> None:
     cluster = Cluster.make(tmp_path)
     with started(cluster.volume):
@@ -158,6 +173,22 @@ def test_a_directory_that_is_served_already(lone: Server, cluster: Cluster) -> N
         f"data directory {cluster.directory} is already served by another process"
     )
     assert get(cluster.volume.port, "/status").status == 200
+
+
+def test_a_directory_that_the_master_knows_from_another_server(
+    lone: Server, cluster: Cluster
+) -> None:
+    """``weed`` takes no lock, but the master sees the directory's name twice and insists."""
+    theirs = volume_server(weed(lone.base), lone.base, lone.base / "data", [cluster.master.port])
+    with started(theirs):
+        theirs.ready()
+        wait_until(lambda: cluster.node(theirs.port), "weed has joined")
+        assert lone.start().running.wait(25) == 1
+        said = log_lines(lone.running.errors, "WEF")
+        assert [line.partition(" (attempt ")[2][:3] for line in said] == ["1/3", "2/3", "3/3", ""]
+        assert said[-1].startswith(
+            "Shut down Volume Server due to persistent duplicate volume directories after 3 retries"
+        )
 
 
 @pytest.mark.parametrize(

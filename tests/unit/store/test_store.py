@@ -180,6 +180,15 @@ def test_concurrent_adds_do_not_overfill(make_store: MakeStore) -> None:
     assert len(refused) == 7
 
 
+def test_a_collection_is_no_path(make_store: MakeStore, tmp_path: Path) -> None:
+    store = make_store()
+    for name in ("../evil", "a/b", "/a"):
+        with pytest.raises(StorageError, match="invalid collection name"):
+            store.add_volume(1, name, NO_REPLICAS, EMPTY)
+    assert names(tmp_path) == {"disk0"}
+    assert names(tmp_path / "disk0") == {"vol_dir.uuid"}
+
+
 def test_an_unknown_version_leaves_nothing(make_store: MakeStore, tmp_path: Path) -> None:
     store = make_store()
     with pytest.raises(StorageError, match="version 0 is not supported"):
