@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -323,6 +323,37 @@ def environment() -> list[str]:
 def _command() -> list[str]:
     name = Path(sys.argv[0]).stem
     return [f"bench.{name}", *sys.argv[1:]]
+
+
+LOAD_HEADER = (
+    "size",
+    "server",
+    "CPU us/request",
+    "CPU / fastvol's",
+    "requests/s",
+    "p50 us",
+    "p99 us",
+)
+
+
+def load_rows(samples: Mapping[tuple[str, int], Sequence[Sample]]) -> list[list[str]]:
+    """Rows under :data:`LOAD_HEADER`, in the order measured, of the runs by server and size."""
+    rows = []
+    for (name, size), runs in samples.items():
+        cpu = median(runs, "cpu_us")
+        rate = sum(run.requests for run in runs) / sum(run.seconds for run in runs)
+        rows.append(
+            [
+                size_text(size),
+                name,
+                f"{cpu:.1f}",
+                f"{cpu / median(samples['fastvol', size], 'cpu_us'):.2f}",
+                f"{rate:.0f}",
+                f"{median(runs, 'p50_us'):.0f}",
+                f"{median(runs, 'p99_us'):.0f}",
+            ]
+        )
+    return rows
 
 
 def report(name: str, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from bench.harness import Bench, Sample, arguments, load, median, put, report, size_text
+from bench.harness import LOAD_HEADER, Bench, Sample, arguments, load, load_rows, put, report
 
 SIZES = (1 << 10, 64 << 10, 1 << 20, 8 << 20)
 
@@ -34,38 +34,7 @@ def main() -> None:
                         connections=options.connections,
                     )
                     samples.setdefault((server.name, size), []).append(sample)
-        rows = []
-        for size in SIZES:
-            ours = median(samples["fastvol", size], "cpu_us")
-            for server in servers:
-                runs = samples[server.name, size]
-                cpu = median(runs, "cpu_us")
-                rate = sum(run.requests for run in runs) / sum(run.seconds for run in runs)
-                rows.append(
-                    [
-                        size_text(size),
-                        server.name,
-                        f"{cpu:.1f}",
-                        f"{cpu / ours:.2f}",
-                        f"{rate:.0f}",
-                        f"{median(runs, 'p50_us'):.0f}",
-                        f"{median(runs, 'p99_us'):.0f}",
-                    ]
-                )
-        report(
-            "reads",
-            "GET by size",
-            [
-                "size",
-                "server",
-                "CPU us/request",
-                "CPU / fastvol's",
-                "requests/s",
-                "p50 us",
-                "p99 us",
-            ],
-            rows,
-        )
+        report("reads", "GET by size", LOAD_HEADER, load_rows(samples))
 
 
 if __name__ == "__main__":

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 
 from bench.harness import (
+    LOAD_HEADER,
     Bench,
     Sample,
     Server,
     arguments,
     assign,
     load,
-    median,
+    load_rows,
     multipart,
     report,
-    size_text,
 )
 
 SIZES = (1 << 10, 64 << 10, 1 << 20)
@@ -46,38 +46,7 @@ def main() -> None:
                     first += 1 << 28
                     sample = _round(bench, server, str(path), content_type, first, options)
                     samples.setdefault((server.name, size), []).append(sample)
-        rows = []
-        for size in SIZES:
-            ours = median(samples["fastvol", size], "cpu_us")
-            for server in servers:
-                runs = samples[server.name, size]
-                cpu = median(runs, "cpu_us")
-                rate = sum(run.requests for run in runs) / sum(run.seconds for run in runs)
-                rows.append(
-                    [
-                        size_text(size),
-                        server.name,
-                        f"{cpu:.1f}",
-                        f"{cpu / ours:.2f}",
-                        f"{rate:.0f}",
-                        f"{median(runs, 'p50_us'):.0f}",
-                        f"{median(runs, 'p99_us'):.0f}",
-                    ]
-                )
-        report(
-            "writes",
-            "Multipart POST by size",
-            [
-                "size",
-                "server",
-                "CPU us/request",
-                "CPU / fastvol's",
-                "requests/s",
-                "p50 us",
-                "p99 us",
-            ],
-            rows,
-        )
+        report("writes", "Multipart POST by size", LOAD_HEADER, load_rows(samples))
 
 
 def _round(

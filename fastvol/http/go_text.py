@@ -7,18 +7,11 @@ the encoders can show each bad byte the way Go shows it.
 
 from typing import Final
 
+from fastvol.formats.go_numbers import quote as go_quote
+
+__all__ = ["go_base", "go_bool", "go_ext", "go_quote", "to_bytes", "to_text"]
+
 _TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
-_SHORT_ESCAPES: Final = {
-    '"': '\\"',
-    "\\": "\\\\",
-    "\a": "\\a",
-    "\b": "\\b",
-    "\f": "\\f",
-    "\n": "\\n",
-    "\r": "\\r",
-    "\t": "\\t",
-    "\v": "\\v",
-}
 
 
 def to_text(raw: bytes) -> str:
@@ -34,26 +27,6 @@ def to_bytes(text: str) -> bytes:
 def go_bool(text: str) -> bool:
     """``strconv.ParseBool`` with its error read as false, as every handler does."""
     return text in _TRUE
-
-
-def go_quote(text: str) -> str:
-    """``strconv.Quote``: how Go's error texts show a piece of input."""
-    out = []
-    for char in text:
-        code = ord(char)
-        if char in _SHORT_ESCAPES:
-            out.append(_SHORT_ESCAPES[char])
-        elif 0xDC80 <= code <= 0xDCFF:
-            out.append(f"\\x{code - 0xDC00:02x}")
-        elif code < 0x20 or code == 0x7F:
-            out.append(f"\\x{code:02x}")
-        elif char.isprintable():
-            out.append(char)
-        elif code < 0x10000:
-            out.append(f"\\u{code:04x}")
-        else:
-            out.append(f"\\U{code:08x}")
-    return '"' + "".join(out) + '"'
 
 
 def go_base(path: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from fastvol._cffi.volume import reserve
 from fastvol.errors import StorageError, VolumeExistsError
 from fastvol.formats import volume_info
+from fastvol.formats.durable_file import sync_directory
 from fastvol.formats.super_block import VERSIONS, SuperBlock
 from fastvol.formats.volume_info import VolumeInfo
 from fastvol.volume.files import (
@@ -14,7 +15,6 @@ from fastvol.volume.files import (
     LEFTOVERS,
     VolumeFiles,
     remove_files,
-    sync_directory,
 )
 from fastvol.volume.opening import OpenedVolume, open_volume
 

@@ -110,15 +110,6 @@ def owner_may_write(path: Path) -> bool:
     return bool(path.stat().st_mode & stat.S_IWUSR)
 
 
-def sync_directory(directory: Path) -> None:
-    """Makes renames and creations in ``directory`` durable."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
 def remove_files(paths: Iterable[Path]) -> None:
     """Removes files and whole directories; failures are logged and do not stop it."""
     for path in paths:

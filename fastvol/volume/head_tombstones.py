@@ -10,9 +10,10 @@ import logging
 import os
 from collections.abc import Iterator
 
+from fastvol.formats.durable_file import sync_directory
 from fastvol.formats.index_entry import TOMBSTONE_SIZE, decode_row, encode_row, row_size
 from fastvol.formats.needle import HEADER_BYTES, actual_size
-from fastvol.volume.files import DERIVED_MAPS, VolumeFiles, remove_files, sync_directory
+from fastvol.volume.files import DERIVED_MAPS, VolumeFiles, remove_files
 
 log = logging.getLogger(__name__)
 

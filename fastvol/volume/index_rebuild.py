@@ -8,7 +8,8 @@ import logging
 import os
 
 from fastvol._cffi.scan import ScanResult, scan_to_index
-from fastvol.volume.files import DERIVED_MAPS, VolumeFiles, remove_files, sync_directory
+from fastvol.formats.durable_file import sync_directory
+from fastvol.volume.files import DERIVED_MAPS, VolumeFiles, remove_files
 
 log = logging.getLogger(__name__)
 
