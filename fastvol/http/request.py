@@ -15,7 +15,7 @@ from fastvol.errors import InvalidRequestError
 from fastvol.http.headers import Headers, RawHeaders, is_token
 from fastvol.http.query import Target, decode_path, split_target
 
-_REQUEST_LINE: Final = re.compile(rb"([^ \r\n]+) ([^ \r\n]+) HTTP/([0-9]+)\.([0-9]+)\r\n")
+_REQUEST_LINE: Final = re.compile(rb"([^ \r\n]+) ([^ \r\n]+) HTTP/([0-9])\.([0-9])\r\n")
 _HOST: Final = re.compile(rb"[A-Za-z0-9!$%&'()*+,\-.:;=\[\]_~]*")
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 _BAD_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")

@@ -1,0 +1,69 @@
+"""Clients that mean harm: what they send costs little, ends in time, and is felt by nobody else."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fastvol._cffi.crc32c import crc32c
+from fastvol.formats.needle import Needle
+from fastvol.http.connection import Connection
+from fastvol.http.plane import PlaneOptions
+from fastvol.volume.volume import Volume
+from tests.wire.live_plane import LivePlane, Reader
+
+BODY = b"\x00content" * 100
+LARGE = bytes(range(256)) * (16 << 10)
+GET = b"GET /1,100001234 HTTP/1.1\r\nHost: t\r\n\r\n"
+GET_LARGE = GET.replace(b"/1,1", b"/1,2")
+TO_PYTHON = GET.replace(b" HTTP", b"?dl=true HTTP")
+
+
+def store(volume: Volume, key: int, data: bytes) -> None:
+    volume.write(Needle(id=key, cookie=0x1234, data=data, checksum=crc32c(data)))
+
+
+@pytest.fixture(name="plane", scope="module")
+def plane_fixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LivePlane]:
+    options = PlaneOptions(idle_seconds=1.5, head_seconds=0.8, file_bytes_max=1 << 20)
+    with LivePlane(tmp_path_factory.mktemp("hostile"), options=options) as plane:
+        volume = plane.add_volume(1)
+        store(volume, 1, BODY)
+        store(volume, 2, LARGE)
+        yield plane
+
+
+def test_a_version_of_many_digits_is_malformed(plane: LivePlane) -> None:
+    for version in (b"9" * 5000 + b".1", b"1." + b"1" * 5000, b"10.1", b"01.1"):
+        with plane.connect() as sock:
+            sock.sendall(b"GET / HTTP/" + version + b"\r\nHost: t\r\n\r\n")
+            began = time.monotonic()
+            assert Reader(sock).rest().startswith(b"HTTP/1.1 400 ")
+            assert time.monotonic() - began < 0.7
+
+
+def test_a_failure_ends_its_own_connection_only(
+    plane: LivePlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Connection._on_head
+
+    def failing(self: Connection, head: bytes) -> None:
+        if b"X-Fail" in head:
+            time.sleep(0.2)  # so that the others' events come in one batch with the next failure
+            raise RuntimeError("on purpose")
+        real(self, head)
+
+    monkeypatch.setattr(Connection, "_on_head", failing)
+    bad = TO_PYTHON.replace(b"Host", b"X-Fail: 1\r\nHost")
+    sockets = [plane.connect() for _ in range(12)]
+    for at, sock in enumerate(sockets):
+        sock.sendall(bad if at % 2 == 0 else TO_PYTHON)
+    for at, sock in enumerate(sockets):
+        with sock:
+            answer = Reader(sock).response()
+            assert (answer is None) if at % 2 == 0 else (answer or b"").endswith(BODY)
