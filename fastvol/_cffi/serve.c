@@ -857,7 +857,10 @@ void fv_conn_touch(fv_conn *conn)
 
 void fv_conn_set_head_pending(fv_conn *conn, int pending)
 {
-    conn->head_ms = pending ? now_ms() : 0;
+    if (!pending)
+        conn->head_ms = 0;
+    else if (conn->head_ms == 0)
+        conn->head_ms = now_ms();
 }
 
 void fv_conn_set_busy(fv_conn *conn, int busy)

@@ -114,7 +114,7 @@ size_t fv_conn_take(fv_conn *conn, uint8_t *out, size_t capacity);
 int fv_conn_give(fv_conn *conn, const uint8_t *bytes, size_t length);
 /* Traffic that did not go through this module. */
 void fv_conn_touch(fv_conn *conn);
-/* An unfinished head is in the caller's hands: its deadline runs from now. */
+/* An unfinished head is in the caller's hands: its deadline runs from the first call that says so. */
 void fv_conn_set_head_pending(fv_conn *conn, int pending);
 /* A busy connection (its handler is at work) does not expire. */
 void fv_conn_set_busy(fv_conn *conn, int busy);

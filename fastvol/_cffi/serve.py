@@ -231,7 +231,7 @@ class NativeConnection:
         lib.fv_conn_set_busy(self._pointer, busy)
 
     def set_head_pending(self, pending: bool) -> None:
-        """An unfinished head is in Python's hands; its deadline runs from now."""
+        """An unfinished head is in Python's hands; its deadline runs from the first such call."""
         lib.fv_conn_set_head_pending(self._pointer, pending)
 
     def close(self) -> None:

@@ -75,6 +75,7 @@ class Connection:
         "_plane",
         "_request",
         "_response",
+        "_searched",
         "_socket",
         "_state",
         "_task",
@@ -96,6 +97,7 @@ class Connection:
         self.public = public
         self._state = State.FAST
         self._buffer = bytearray()
+        self._searched = 0
         self._head_parser: HeadParser | None = None
         self._request: Request | None = None
         self._body: bytearray = bytearray()
@@ -222,21 +224,28 @@ class Connection:
         """Answers as many complete requests of the buffer as can be answered at once."""
         while self._state is State.HEAD:
             buffer = self._buffer
-            end = buffer.find(_HEAD_END)
+            end = buffer.find(_HEAD_END, self._searched)
             if end < 0 or end + 4 > HTTP_HEAD_BYTES_MAX:
                 self._on_unfinished_head()
                 return
+            self._searched = 0
             head = bytes(memoryview(buffer)[: end + 4])
             del buffer[: end + 4]
             self._native.set_head_pending(False)
             self._on_head(head)
 
     def _on_unfinished_head(self) -> None:
-        buffer = self._buffer
+        buffer, start = self._buffer, self._searched
+        # A head that drips in must not be searched from its beginning for each drop.
+        self._searched = max(len(buffer) - len(_HEAD_END) + 1, 0)
         if len(buffer) > HTTP_HEAD_BYTES_MAX:
             reason = "Request Header Fields Too Large"
             self._refuse(MalformedRequestError(431, reason))
-        elif b"\n\n" in buffer or b"\n\r\n" in buffer or buffer.startswith((b"\r", b"\n")):
+        elif (
+            buffer.find(b"\n\n", start) >= 0
+            or buffer.find(b"\n\r\n", start) >= 0
+            or buffer.startswith((b"\r", b"\n"))
+        ):
             self._refuse(MalformedRequestError())
         elif buffer:
             self._native.set_head_pending(True)

@@ -67,3 +67,20 @@ def test_a_failure_ends_its_own_connection_only(
         with sock:
             answer = Reader(sock).response()
             assert (answer is None) if at % 2 == 0 else (answer or b"").endswith(BODY)
+
+
+@pytest.mark.parametrize("start", [b"POST /1,1", GET[:-4] + b"\r\nX: " + b"a" * 9000])
+def test_a_head_in_pythons_hands_keeps_its_deadline_however_it_drips(
+    tmp_path: Path, start: bytes
+) -> None:
+    options = PlaneOptions(idle_seconds=1.5, head_seconds=0.8)
+    with LivePlane(tmp_path, options=options, fast_write=False) as plane, plane.connect() as sock:
+        sock.sendall(start)
+        began = time.monotonic()
+        try:
+            while time.monotonic() - began < 6:
+                sock.sendall(b"0")
+                time.sleep(0.1)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        assert time.monotonic() - began < 5
