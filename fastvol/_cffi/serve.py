@@ -199,6 +199,10 @@ class NativeConnection:
         """In C's hands, with nothing received, waited for or to be sent."""
         return bool(lib.fv_conn_is_idle(self._pointer))
 
+    def hold(self) -> bool:
+        """Takes the connection from C; False when an answer of C is still under way."""
+        return bool(lib.fv_conn_hold(self._pointer))
+
     def pending(self) -> int:
         """Bytes received and not consumed."""
         return lib.fv_conn_pending(self._pointer)  # type: ignore[no-any-return]

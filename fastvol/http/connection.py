@@ -124,13 +124,16 @@ class Connection:
 
     def on_expired(self) -> None:
         """Nothing happened for too long, or a request head took too long."""
+        if self._state is State.FAST and self._native.pending() and self._native.hold():
+            # Incomplete in C's hands; whether head or body is, decides what is to be said.
+            self._take_over()
         if self._state is State.BODY and self._request is not None and not self._drain:
             local = _address_text(self._socket.getsockname())
             remote = self._remote_text()
             response = json_error(400, f"read tcp {local}->{remote}: i/o timeout")
             response.close = True
             self._send(response)
-        elif self._state is State.HEAD or (self._state is State.FAST and self._native.pending()):
+        elif self._state is State.HEAD:
             self._refuse(MalformedRequestError())
         else:
             self.close()

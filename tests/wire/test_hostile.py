@@ -84,3 +84,44 @@ def test_a_head_in_pythons_hands_keeps_its_deadline_however_it_drips(
         except (BrokenPipeError, ConnectionResetError):
             pass
         assert time.monotonic() - began < 5
+
+
+def multipart(data: bytes) -> bytes:
+    body = b"--bb\r\nContent-Disposition: form-data; filename=f\r\n\r\n" + data + b"\r\n--bb--\r\n"
+    head = b"POST /1,5100001234 HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n" % len(body)
+    return head + b"Content-Type: multipart/form-data; boundary=bb\r\n\r\n" + body
+
+
+def test_a_stalled_or_truncated_multipart_upload_ends_with_words(plane: LivePlane) -> None:
+    """As any other upload does, although these bytes still lie with the fast write."""
+    request = multipart(b"x" * 1000)[:-100]
+    with plane.connect() as stalled, plane.connect() as truncated:
+        stalled.sendall(request)
+        truncated.sendall(request)
+        truncated.shutdown(socket.SHUT_WR)
+        answer = Reader(truncated).rest()
+        assert answer.startswith(b"HTTP/1.1 400 ") and b"unexpected EOF" in answer
+        answer = Reader(stalled).rest()
+        assert answer.startswith(b"HTTP/1.1 400 ") and b"i/o timeout" in answer
+
+
+def test_nothing_is_said_in_the_middle_of_a_response(plane: LivePlane) -> None:
+    """A client that stops reading leaves requests behind the blocked answer; when its time is over,
+    no word of another response may come between the bytes of that answer."""
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.settimeout(10)
+        slow.connect(("127.0.0.1", plane.port))
+        slow.sendall(GET_LARGE + b"GET /1,1")
+        taken = slow.recv(1 << 12)
+        # Read a little, so that there is room for words but not enough to wake the sender.
+        deadline = time.monotonic() + 8
+        while plane.connections() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        try:
+            while piece := slow.recv(1 << 16):
+                taken += piece
+        except ConnectionResetError:
+            pass
+    assert b"400 Bad Request" not in taken
+    assert len(taken) < len(LARGE)
