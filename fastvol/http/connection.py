@@ -10,6 +10,8 @@ they know; Python does not even hear of it. What they do not know comes here as 
     HEAD, BODY -> BUSY the handler has it; nothing is read meanwhile
     BUSY -> SENDING    its response is on the way out
     SENDING -> FAST    all sent; bytes behind the request are given back to C
+    SENDING -> LINGER  all sent, but the client may still be sending: what comes is dropped for a moment,
+                       for closing at once would reset the connection and so take the answer away
     any -> CLOSED      the peer is gone, a deadline passed, or the response said so
 
 While Python holds it, the connection says which readiness it waits for (``watch``); a state that waits
@@ -17,7 +19,8 @@ for nothing says so and is left in peace.
 
 A body is received into one buffer of its own. It is bounded before it is received: what is larger than
 any upload may be is refused at the head. A request refused at its head has its body drained when that is
-short, else the connection is closed after the answer.
+short, else the connection is closed after the answer; the body of a request to which it means nothing (a
+read, a delete) is treated in the same way.
 """
 
 import asyncio
@@ -44,6 +47,7 @@ log = logging.getLogger(__name__)
 _RECEIVE_BYTES: Final = 256 * 1024
 _BODY_FIRST_BYTES: Final = 1 * MIB
 _SENDFILE_BYTES: Final = 1 * MIB
+_LINGER_SECONDS: Final = 0.5
 _HEAD_END: Final = b"\r\n\r\n"
 
 
@@ -55,6 +59,7 @@ class State(Enum):
     BODY = auto()
     BUSY = auto()
     SENDING = auto()
+    LINGER = auto()
     CLOSED = auto()
 
 
@@ -69,6 +74,7 @@ class Connection:
         "_fd",
         "_file",
         "_head_parser",
+        "_linger",
         "_loop",
         "_native",
         "_out",
@@ -103,6 +109,7 @@ class Connection:
         self._body: bytearray = bytearray()
         self._body_at = 0
         self._drain = 0
+        self._linger = False
         self._response: Response | None = None
         self._out: memoryview | None = None
         self._file: FileBody | None = None
@@ -121,6 +128,8 @@ class Connection:
             self._give_back()
         elif event & serve.EVENT_READABLE and self._state in (State.HEAD, State.BODY):
             self._receive()
+        elif event & serve.EVENT_READABLE and self._state is State.LINGER:
+            self._drop_input()
 
     def on_expired(self) -> None:
         """Nothing happened for too long, or a request head took too long."""
@@ -272,14 +281,27 @@ class Connection:
             return
         if not request.has_body:
             self._dispatch(request)
-            return
-        self._begin_body(request, parser)
+        elif (request.content_length or 0) > self._body_limit(request):
+            self._answer_without_body(request)
+        else:
+            self._begin_body(request, parser)
+
+    def _body_limit(self, request: Request) -> int:
+        wanted = self._plane.router.wants_body(request)
+        return self._plane.body_bytes_max if wanted else HTTP_DRAIN_BYTES_MAX
+
+    def _answer_without_body(self, request: Request) -> None:
+        """Of a request to which it means nothing, and which is too long to be waited for."""
+        self._head_parser = None
+        request.keep_alive = False
+        self._linger = True
+        self._dispatch(request)
 
     def _answer_early(self, request: Request, response: Response) -> None:
         """A request refused before its body: drain what is short, close behind what is not."""
         too_long = request.chunked or (request.content_length or 0) > HTTP_DRAIN_BYTES_MAX
         if too_long or (request.expects_continue and request.has_body):
-            response.close = True
+            response.close = self._linger = True
         elif request.content_length:
             self._drain = request.content_length
             self._response = response
@@ -347,10 +369,12 @@ class Connection:
         except InvalidRequestError as error:
             self._refuse_body(json_error(400, str(error)))
             return
-        if len(parser.body) > self._plane.body_bytes_max:
-            self._refuse_body(
-                json_error(400, f"file over the limited {self._plane.file_bytes_max} bytes")
-            )
+        if len(parser.body) > self._body_limit(request):
+            if self._plane.router.wants_body(request):
+                text = f"file over the limited {self._plane.file_bytes_max} bytes"
+                self._refuse_body(json_error(400, text))
+            else:
+                self._answer_without_body(request)
             return
         if parser.complete:
             self._head_parser = None
@@ -362,7 +386,7 @@ class Connection:
             self._native.watch(readable=True)
 
     def _refuse_body(self, response: Response) -> None:
-        response.close = True
+        response.close = self._linger = True
         self._head_parser = None
         self._send(response)
 
@@ -408,7 +432,7 @@ class Connection:
         self._state = State.SENDING
         with contextlib.suppress(OSError):
             self._socket.send(head.encode() + body.encode())
-        self.close()
+        self._end_output()
 
     def _send(self, response: Response) -> None:
         request = self._request
@@ -504,12 +528,37 @@ class Connection:
         self._request = None
         self._native.touch()
         if response is None or response.close:
-            self.close()
+            if self._linger:
+                self._end_output()
+            else:
+                self.close()
             return
         # The caller gives what is pipelined behind to C, which may know it.
         self._state = State.FAST
 
     # --- the end --------------------------------------------------------------------------------
+
+    def _end_output(self) -> None:
+        self._buffer = bytearray()
+        self._body = bytearray()
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.close()
+            return
+        self._state = State.LINGER
+        self._native.watch(readable=True)
+        self._loop.call_later(_LINGER_SECONDS, self.close)
+
+    def _drop_input(self) -> None:
+        try:
+            if self._socket.recv(_RECEIVE_BYTES):
+                return
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            pass
+        self.close()
 
     @property
     def idle(self) -> bool:

@@ -125,3 +125,76 @@ def test_nothing_is_said_in_the_middle_of_a_response(plane: LivePlane) -> None:
             pass
     assert b"400 Bad Request" not in taken
     assert len(taken) < len(LARGE)
+
+
+def plain_requests(public: bool) -> list[bytes]:
+    requests = [b"GET /1,100001234", b"HEAD /1,100001234", b"DELETE /1,99900001234", b"PATCH /x"]
+    return requests + ([b"POST /1,100001234", b"PUT /1,100001234"] if public else [])
+
+
+@pytest.mark.parametrize("public", [False, True])
+def test_a_body_that_means_nothing_is_not_waited_for(tmp_path: Path, public: bool) -> None:
+    """Nor kept: its length is the client's word, and may be anything."""
+    with LivePlane(tmp_path, public=public) as plane:
+        store(plane.add_volume(1), 1, BODY)
+        for line in plain_requests(public):
+            head = line + b" HTTP/1.1\r\nHost: t\r\n"
+            for framing in (
+                b"Content-Length: 999999999999\r\n\r\n" + b"x" * 1000,
+                b"Transfer-Encoding: chunked\r\n\r\n" + (b"8000\r\n" + b"x" * 0x8000 + b"\r\n") * 9,
+            ):
+                with plane.connect() as sock:
+                    sock.settimeout(5)
+                    sock.sendall(head + framing)
+                    answer = Reader(sock).rest()
+                assert b"Connection: close\r\n" in answer, line
+                if line.startswith(b"GET"):
+                    assert answer.endswith(BODY)
+            for framing in (
+                b"Content-Length: 3\r\n\r\nabc",
+                b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+            ):
+                with plane.connect() as sock:
+                    reader = Reader(sock)
+                    sock.sendall(head + framing)
+                    assert reader.response(head_only=line.startswith(b"HEAD")) is not None, line
+                    sock.sendall(GET)
+                    assert (reader.response() or b"").endswith(BODY)
+
+
+def test_a_refusal_reaches_a_client_that_is_still_sending(plane: LivePlane) -> None:
+    size = 8 << 20
+    for path in (b"/x,100001234", b"/1,5200001234"):
+        head = b"POST " + path + b" HTTP/1.1\r\nHost: t\r\nContent-Type: a/b\r\n"
+        request = head + b"Content-Length: %d\r\n\r\n" % size + bytes(size)
+        with plane.connect() as sock:
+            sender = threading.Thread(target=send_what_is_taken, args=(sock, request))
+            sender.start()
+            time.sleep(0.1)
+            answer = Reader(sock).rest()
+            sender.join(10)
+            assert not sender.is_alive()
+        assert answer.startswith(b"HTTP/1.1 400 "), answer
+
+
+def send_what_is_taken(sock: socket.socket, data: bytes) -> None:
+    try:
+        sock.sendall(data)
+    except OSError:
+        pass
+
+
+@pytest.mark.parametrize("endless", [b"X: y\r\n", b"1;" + b"e" * 3000])
+def test_trailers_and_chunk_extensions_have_an_end(plane: LivePlane, endless: bytes) -> None:
+    head = b"POST /1,5300001234 HTTP/1.1\r\nHost: t\r\nContent-Type: a/b\r\n"
+    start = (
+        head + b"Transfer-Encoding: chunked\r\n\r\n" + (b"0\r\n" if endless[:1] == b"X" else b"")
+    )
+    with plane.connect() as sock:
+        answers: list[bytes] = []
+        reader = threading.Thread(target=lambda: answers.append(Reader(sock).rest()))
+        reader.start()
+        send_what_is_taken(sock, start + endless * ((3 << 20) // len(endless)))
+        reader.join(10)
+        assert not reader.is_alive()
+    assert answers[0].startswith(b"HTTP/1.1 400 ")
