@@ -37,7 +37,7 @@ from fastvol._cffi.serve import NativeConnection
 from fastvol.errors import InvalidRequestError
 from fastvol.http.request import HeadParser, MalformedRequestError, Request
 from fastvol.http.response import PLAIN_TEXT, FileBody, Response, json_error
-from fastvol.limits import HTTP_DRAIN_BYTES_MAX, HTTP_HEAD_BYTES_MAX, MIB
+from fastvol.limits import HTTP_DRAIN_BYTES_MAX, HTTP_HEAD_BYTES_MAX, KIB, MIB
 
 if TYPE_CHECKING:
     from fastvol.http.plane import DataPlane
@@ -45,9 +45,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _RECEIVE_BYTES: Final = 256 * 1024
-_BODY_FIRST_BYTES: Final = 1 * MIB
+_BODY_FIRST_BYTES: Final = 64 * KIB
 _SENDFILE_BYTES: Final = 1 * MIB
 _LINGER_SECONDS: Final = 0.5
+_TURN_REQUESTS: Final = 8
+"""How many pipelined requests one connection may have answered before others get their turn."""
+_TURN_BYTES: Final = 4 * MIB
+"""What one connection may send by sendfile before others get their turn."""
 _HEAD_END: Final = b"\r\n\r\n"
 
 
@@ -162,7 +166,15 @@ class Connection:
 
     def _give_back(self) -> None:
         """Hands the connection and the bytes behind the answered request to C, if it is done here."""
+        turn = _TURN_REQUESTS
         while self._state is State.FAST:
+            if turn == 0 and self._buffer:
+                # More is pipelined behind it: others first.
+                self._state = State.HEAD
+                self._native.watch()
+                self._loop.call_soon(self._next_turn)
+                return
+            turn -= 1
             buffer, self._buffer = self._buffer, bytearray()
             outcome = serve.PYTHON
             if len(buffer) <= serve.GIVE_BYTES_MAX:
@@ -175,6 +187,11 @@ class Connection:
             self._buffer = buffer or self._native.take()
             self._state = State.HEAD
             self._on_head_bytes()
+
+    def _next_turn(self) -> None:
+        if self._state is State.HEAD:
+            self._on_head_bytes()
+            self._give_back()
 
     # --- receiving ------------------------------------------------------------------------------
 
@@ -415,9 +432,13 @@ class Connection:
         if self._state is not State.BUSY:
             _release(response)
             return
-        self._native.set_busy(False)
-        self._send(response)
-        self._give_back()
+        try:
+            self._native.set_busy(False)
+            self._send(response)
+            self._give_back()
+        except Exception:
+            log.exception("answering on a connection failed")
+            self.close()
 
     # --- sending --------------------------------------------------------------------------------
 
@@ -483,7 +504,7 @@ class Connection:
     def _send_more(self) -> None:
         try:
             done = self._send_memory() and self._send_file()
-        except (BlockingIOError, InterruptedError):
+        except (BlockingIOError, InterruptedError):  # also the end of its turn
             self._native.touch()
             self._native.watch(writable=True)
             return
@@ -508,7 +529,10 @@ class Connection:
         file = self._file
         if file is None:
             return True
+        turn = _TURN_BYTES
         while file.length > 0:
+            if turn <= 0:
+                raise BlockingIOError
             sent = os.sendfile(
                 self._fd, file.volume.dat_fd(), file.offset, min(file.length, _SENDFILE_BYTES)
             )
@@ -518,6 +542,7 @@ class Connection:
             self._native.touch()
             file.offset += sent
             file.length -= sent
+            turn -= sent
         return True
 
     def _finish_response(self) -> None:

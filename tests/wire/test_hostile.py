@@ -198,3 +198,47 @@ def test_trailers_and_chunk_extensions_have_an_end(plane: LivePlane, endless: by
         reader.join(10)
         assert not reader.is_alive()
     assert answers[0].startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_long_pipeline_does_not_hold_up_the_others(plane: LivePlane) -> None:
+    """Thousands of requests for the complete handlers in one connection: they take turns."""
+    count = 4000
+    with plane.connect() as greedy, plane.connect() as modest:
+        sender = threading.Thread(target=send_what_is_taken, args=(greedy, TO_PYTHON * count))
+        drained: list[bytes] = []
+        reader = Reader(greedy)
+        taker = threading.Thread(
+            target=lambda: drained.extend(reader.response() or b"" for _ in range(count))
+        )
+        sender.start()
+        taker.start()
+        mine, answered = Reader(modest), 0
+        while taker.is_alive():
+            modest.sendall(GET)
+            assert (mine.response() or b"").endswith(BODY)
+            answered += 1
+        sender.join(10)
+        taker.join(10)
+    assert len(drained) == count and all(answer.endswith(BODY) for answer in drained)
+    assert answered > 40
+
+
+def test_a_promise_alone_takes_no_memory(plane: LivePlane) -> None:
+    head = b"POST /1,5400001234 HTTP/1.1\r\nHost: t\r\nContent-Type: a/b\r\n"
+    before = resident_bytes()
+    sockets = [plane.connect() for _ in range(150)]
+    for sock in sockets:
+        sock.sendall(head + b"Content-Length: 1000000\r\n\r\n" + b"x" * 2000)
+    time.sleep(0.3)
+    for sock in sockets:
+        sock.sendall(b"x")
+    time.sleep(0.5)
+    grown = resident_bytes() - before
+    for sock in sockets:
+        sock.close()
+    assert grown < 40 << 20
+
+
+def resident_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096
