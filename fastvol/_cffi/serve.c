@@ -655,8 +655,11 @@ static int on_readable(fv_conn *conn)
     ssize_t n = recv(conn->fd, input_buffer + length, INPUT_MAX - length, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
         return FV_CONN_WAIT;
-    if (n <= 0)
+    if (n < 0)
         return FV_CONN_CLOSED;
+    /* What is cut off may deserve words; the complete handlers have them. */
+    if (n == 0)
+        return length > 0 ? FV_CONN_PYTHON : FV_CONN_CLOSED;
     conn->active_ms = now_ms();
     return answer(conn, input_buffer, length + (size_t)n);
 }
@@ -700,9 +703,11 @@ static int on_cold_read_done(fv_conn *conn)
     assert(conn->job == NULL);
     conn->active_ms = now_ms();
     /* The answers before this one may still be on their way out. */
-    if (conn->out != NULL || conn->file_left > 0)
-        return FV_CONN_WRITE;
-    return go_on(conn);
+    int state = conn->out != NULL || conn->file_left > 0 ? FV_CONN_WRITE : go_on(conn);
+    /* Only now is the volume known to be the one that was read: this knowledge must not be kept. */
+    if (conn->warm.offset != UINT64_MAX)
+        conn->warm.offset = 0;
+    return state;
 }
 
 /* ---- events ----------------------------------------------------------------------------------- */
@@ -816,6 +821,16 @@ int fv_conn_is_idle(fv_conn *conn)
            conn->saved_length == 0;
 }
 
+int fv_conn_hold(fv_conn *conn)
+{
+    if (conn->held)
+        return 1;
+    if (conn->job != NULL || conn->out != NULL || conn->file_left > 0)
+        return 0;
+    enter_state(conn, FV_CONN_PYTHON);
+    return 1;
+}
+
 size_t fv_conn_pending(fv_conn *conn)
 {
     return conn->saved_length;
@@ -857,7 +872,10 @@ void fv_conn_touch(fv_conn *conn)
 
 void fv_conn_set_head_pending(fv_conn *conn, int pending)
 {
-    conn->head_ms = pending ? now_ms() : 0;
+    if (!pending)
+        conn->head_ms = 0;
+    else if (conn->head_ms == 0)
+        conn->head_ms = now_ms();
 }
 
 void fv_conn_set_busy(fv_conn *conn, int busy)

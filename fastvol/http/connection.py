@@ -10,6 +10,8 @@ they know; Python does not even hear of it. What they do not know comes here as 
     HEAD, BODY -> BUSY the handler has it; nothing is read meanwhile
     BUSY -> SENDING    its response is on the way out
     SENDING -> FAST    all sent; bytes behind the request are given back to C
+    SENDING -> LINGER  all sent, but the client may still be sending: what comes is dropped for a moment,
+                       for closing at once would reset the connection and so take the answer away
     any -> CLOSED      the peer is gone, a deadline passed, or the response said so
 
 While Python holds it, the connection says which readiness it waits for (``watch``); a state that waits
@@ -17,7 +19,8 @@ for nothing says so and is left in peace.
 
 A body is received into one buffer of its own. It is bounded before it is received: what is larger than
 any upload may be is refused at the head. A request refused at its head has its body drained when that is
-short, else the connection is closed after the answer.
+short, else the connection is closed after the answer; the body of a request to which it means nothing (a
+read, a delete) is treated in the same way.
 """
 
 import asyncio
@@ -34,7 +37,7 @@ from fastvol._cffi.serve import NativeConnection
 from fastvol.errors import InvalidRequestError
 from fastvol.http.request import HeadParser, MalformedRequestError, Request
 from fastvol.http.response import PLAIN_TEXT, FileBody, Response, json_error
-from fastvol.limits import HTTP_DRAIN_BYTES_MAX, HTTP_HEAD_BYTES_MAX, MIB
+from fastvol.limits import HTTP_DRAIN_BYTES_MAX, HTTP_HEAD_BYTES_MAX, KIB, MIB
 
 if TYPE_CHECKING:
     from fastvol.http.plane import DataPlane
@@ -42,8 +45,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _RECEIVE_BYTES: Final = 256 * 1024
-_BODY_FIRST_BYTES: Final = 1 * MIB
+_BODY_FIRST_BYTES: Final = 64 * KIB
 _SENDFILE_BYTES: Final = 1 * MIB
+_LINGER_SECONDS: Final = 0.5
+_TURN_REQUESTS: Final = 8
+"""How many pipelined requests one connection may have answered before others get their turn."""
+_TURN_BYTES: Final = 4 * MIB
+"""What one connection may send by sendfile before others get their turn."""
 _HEAD_END: Final = b"\r\n\r\n"
 
 
@@ -55,6 +63,7 @@ class State(Enum):
     BODY = auto()
     BUSY = auto()
     SENDING = auto()
+    LINGER = auto()
     CLOSED = auto()
 
 
@@ -69,12 +78,14 @@ class Connection:
         "_fd",
         "_file",
         "_head_parser",
+        "_linger",
         "_loop",
         "_native",
         "_out",
         "_plane",
         "_request",
         "_response",
+        "_searched",
         "_socket",
         "_state",
         "_task",
@@ -96,11 +107,13 @@ class Connection:
         self.public = public
         self._state = State.FAST
         self._buffer = bytearray()
+        self._searched = 0
         self._head_parser: HeadParser | None = None
         self._request: Request | None = None
         self._body: bytearray = bytearray()
         self._body_at = 0
         self._drain = 0
+        self._linger = False
         self._response: Response | None = None
         self._out: memoryview | None = None
         self._file: FileBody | None = None
@@ -119,16 +132,21 @@ class Connection:
             self._give_back()
         elif event & serve.EVENT_READABLE and self._state in (State.HEAD, State.BODY):
             self._receive()
+        elif event & serve.EVENT_READABLE and self._state is State.LINGER:
+            self._drop_input()
 
     def on_expired(self) -> None:
         """Nothing happened for too long, or a request head took too long."""
+        if self._state is State.FAST and self._native.pending() and self._native.hold():
+            # Incomplete in C's hands; whether head or body is, decides what is to be said.
+            self._take_over()
         if self._state is State.BODY and self._request is not None and not self._drain:
             local = _address_text(self._socket.getsockname())
             remote = self._remote_text()
             response = json_error(400, f"read tcp {local}->{remote}: i/o timeout")
             response.close = True
             self._send(response)
-        elif self._state is State.HEAD or (self._state is State.FAST and self._native.pending()):
+        elif self._state is State.HEAD:
             self._refuse(MalformedRequestError())
         else:
             self.close()
@@ -148,7 +166,15 @@ class Connection:
 
     def _give_back(self) -> None:
         """Hands the connection and the bytes behind the answered request to C, if it is done here."""
+        turn = _TURN_REQUESTS
         while self._state is State.FAST:
+            if turn == 0 and self._buffer:
+                # More is pipelined behind it: others first.
+                self._state = State.HEAD
+                self._native.watch()
+                self._loop.call_soon(self._next_turn)
+                return
+            turn -= 1
             buffer, self._buffer = self._buffer, bytearray()
             outcome = serve.PYTHON
             if len(buffer) <= serve.GIVE_BYTES_MAX:
@@ -161,6 +187,11 @@ class Connection:
             self._buffer = buffer or self._native.take()
             self._state = State.HEAD
             self._on_head_bytes()
+
+    def _next_turn(self) -> None:
+        if self._state is State.HEAD:
+            self._on_head_bytes()
+            self._give_back()
 
     # --- receiving ------------------------------------------------------------------------------
 
@@ -222,21 +253,28 @@ class Connection:
         """Answers as many complete requests of the buffer as can be answered at once."""
         while self._state is State.HEAD:
             buffer = self._buffer
-            end = buffer.find(_HEAD_END)
+            end = buffer.find(_HEAD_END, self._searched)
             if end < 0 or end + 4 > HTTP_HEAD_BYTES_MAX:
                 self._on_unfinished_head()
                 return
+            self._searched = 0
             head = bytes(memoryview(buffer)[: end + 4])
             del buffer[: end + 4]
             self._native.set_head_pending(False)
             self._on_head(head)
 
     def _on_unfinished_head(self) -> None:
-        buffer = self._buffer
+        buffer, start = self._buffer, self._searched
+        # A head that drips in must not be searched from its beginning for each drop.
+        self._searched = max(len(buffer) - len(_HEAD_END) + 1, 0)
         if len(buffer) > HTTP_HEAD_BYTES_MAX:
             reason = "Request Header Fields Too Large"
             self._refuse(MalformedRequestError(431, reason))
-        elif b"\n\n" in buffer or b"\n\r\n" in buffer or buffer.startswith((b"\r", b"\n")):
+        elif (
+            buffer.find(b"\n\n", start) >= 0
+            or buffer.find(b"\n\r\n", start) >= 0
+            or buffer.startswith((b"\r", b"\n"))
+        ):
             self._refuse(MalformedRequestError())
         elif buffer:
             self._native.set_head_pending(True)
@@ -260,14 +298,27 @@ class Connection:
             return
         if not request.has_body:
             self._dispatch(request)
-            return
-        self._begin_body(request, parser)
+        elif (request.content_length or 0) > self._body_limit(request):
+            self._answer_without_body(request)
+        else:
+            self._begin_body(request, parser)
+
+    def _body_limit(self, request: Request) -> int:
+        wanted = self._plane.router.wants_body(request)
+        return self._plane.body_bytes_max if wanted else HTTP_DRAIN_BYTES_MAX
+
+    def _answer_without_body(self, request: Request) -> None:
+        """Of a request to which it means nothing, and which is too long to be waited for."""
+        self._head_parser = None
+        request.keep_alive = False
+        self._linger = True
+        self._dispatch(request)
 
     def _answer_early(self, request: Request, response: Response) -> None:
         """A request refused before its body: drain what is short, close behind what is not."""
         too_long = request.chunked or (request.content_length or 0) > HTTP_DRAIN_BYTES_MAX
         if too_long or (request.expects_continue and request.has_body):
-            response.close = True
+            response.close = self._linger = True
         elif request.content_length:
             self._drain = request.content_length
             self._response = response
@@ -335,10 +386,12 @@ class Connection:
         except InvalidRequestError as error:
             self._refuse_body(json_error(400, str(error)))
             return
-        if len(parser.body) > self._plane.body_bytes_max:
-            self._refuse_body(
-                json_error(400, f"file over the limited {self._plane.file_bytes_max} bytes")
-            )
+        if len(parser.body) > self._body_limit(request):
+            if self._plane.router.wants_body(request):
+                text = f"file over the limited {self._plane.file_bytes_max} bytes"
+                self._refuse_body(json_error(400, text))
+            else:
+                self._answer_without_body(request)
             return
         if parser.complete:
             self._head_parser = None
@@ -350,7 +403,7 @@ class Connection:
             self._native.watch(readable=True)
 
     def _refuse_body(self, response: Response) -> None:
-        response.close = True
+        response.close = self._linger = True
         self._head_parser = None
         self._send(response)
 
@@ -379,9 +432,13 @@ class Connection:
         if self._state is not State.BUSY:
             _release(response)
             return
-        self._native.set_busy(False)
-        self._send(response)
-        self._give_back()
+        try:
+            self._native.set_busy(False)
+            self._send(response)
+            self._give_back()
+        except Exception:
+            log.exception("answering on a connection failed")
+            self.close()
 
     # --- sending --------------------------------------------------------------------------------
 
@@ -396,7 +453,7 @@ class Connection:
         self._state = State.SENDING
         with contextlib.suppress(OSError):
             self._socket.send(head.encode() + body.encode())
-        self.close()
+        self._end_output()
 
     def _send(self, response: Response) -> None:
         request = self._request
@@ -447,7 +504,7 @@ class Connection:
     def _send_more(self) -> None:
         try:
             done = self._send_memory() and self._send_file()
-        except (BlockingIOError, InterruptedError):
+        except (BlockingIOError, InterruptedError):  # also the end of its turn
             self._native.touch()
             self._native.watch(writable=True)
             return
@@ -472,7 +529,10 @@ class Connection:
         file = self._file
         if file is None:
             return True
+        turn = _TURN_BYTES
         while file.length > 0:
+            if turn <= 0:
+                raise BlockingIOError
             sent = os.sendfile(
                 self._fd, file.volume.dat_fd(), file.offset, min(file.length, _SENDFILE_BYTES)
             )
@@ -482,6 +542,7 @@ class Connection:
             self._native.touch()
             file.offset += sent
             file.length -= sent
+            turn -= sent
         return True
 
     def _finish_response(self) -> None:
@@ -492,12 +553,37 @@ class Connection:
         self._request = None
         self._native.touch()
         if response is None or response.close:
-            self.close()
+            if self._linger:
+                self._end_output()
+            else:
+                self.close()
             return
         # The caller gives what is pipelined behind to C, which may know it.
         self._state = State.FAST
 
     # --- the end --------------------------------------------------------------------------------
+
+    def _end_output(self) -> None:
+        self._buffer = bytearray()
+        self._body = bytearray()
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.close()
+            return
+        self._state = State.LINGER
+        self._native.watch(readable=True)
+        self._loop.call_later(_LINGER_SECONDS, self.close)
+
+    def _drop_input(self) -> None:
+        try:
+            if self._socket.recv(_RECEIVE_BYTES):
+                return
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            pass
+        self.close()
 
     @property
     def idle(self) -> bool:

@@ -14,8 +14,9 @@ import httptools
 from fastvol.errors import InvalidRequestError
 from fastvol.http.headers import Headers, RawHeaders, is_token
 from fastvol.http.query import Target, decode_path, split_target
+from fastvol.limits import HTTP_HEAD_BYTES_MAX
 
-_REQUEST_LINE: Final = re.compile(rb"([^ \r\n]+) ([^ \r\n]+) HTTP/([0-9]+)\.([0-9]+)\r\n")
+_REQUEST_LINE: Final = re.compile(rb"([^ \r\n]+) ([^ \r\n]+) HTTP/([0-9])\.([0-9])\r\n")
 _HOST: Final = re.compile(rb"[A-Za-z0-9!$%&'()*+,\-.:;=\[\]_~]*")
 _LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 _BAD_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
@@ -70,6 +71,8 @@ class HeadParser:
         self.complete = False
         self.began_another = False
         self._begun = False
+        self._in_body = False
+        self._idle_bytes = 0
 
     # httptools callbacks -------------------------------------------------------------------------
     def on_message_begin(self) -> None:
@@ -77,9 +80,11 @@ class HeadParser:
         self._begun = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._raw.append((name, value))
+        if not self._in_body:  # trailers are nobody's business
+            self._raw.append((name, value))
 
     def on_body(self, data: bytes) -> None:
+        self._idle_bytes = 0
         if not self.began_another:
             self.body += data
 
@@ -116,8 +121,11 @@ class HeadParser:
         """More of a chunked body.
 
         Raises:
-            InvalidRequestError: the chunk framing is wrong; Go's words.
+            InvalidRequestError: the chunk framing is wrong, or there is no end of chunk extensions
+                or trailers; Go's words.
         """
+        self._in_body = True
+        self._idle_bytes += len(data)
         try:
             self._parser.feed_data(bytes(data))
         except httptools.HttpParserError as error:
@@ -125,6 +133,8 @@ class HeadParser:
                 self.began_another = True
                 return
             raise InvalidRequestError("invalid byte in chunk length") from error
+        if self._idle_bytes > HTTP_HEAD_BYTES_MAX and not self.complete:
+            raise InvalidRequestError("chunked line too long")
 
     def _request(self, method: str, raw_target: bytes, http10: bool) -> Request:
         headers = Headers(self._raw)

@@ -71,6 +71,10 @@ class Router:
             log.exception("checking %s %s failed", request.method, request.path)
             return Response(500, close=True)
 
+    def wants_body(self, request: Request) -> bool:
+        """Whether the body means anything; one that does not is dropped, and only while it is short."""
+        return self._object_handler(request) is self._write
+
     def handle(self, request: Request) -> Answer:
         """The response to a complete request."""
         try:
