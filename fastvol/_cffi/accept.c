@@ -44,26 +44,14 @@ static int may_compress(const fv_upload *upload, fv_span mime)
     return fv_upload_is_compressible((fv_span){sniffed, strlen(sniffed)});
 }
 
-static void write_common(const fv_server *server, fv_output *out)
-{
-    char id[24];
-    fv_request_id(id);
-    FV_PUT(out, "Server: ");
-    fv_put(out, server->server_header, server->server_header_length);
-    FV_PUT(out, "\r\nX-Amz-Request-Id: ");
-    fv_put(out, id, sizeof id);
-    FV_PUT(out, "\r\n");
-}
-
 static void write_unchanged(const fv_server *server, uint32_t checksum, fv_output *out)
 {
     FV_PUT(out, "HTTP/1.1 204 No Content\r\nContent-Md5: \r\nEtag: \"");
     fv_put_hex32(out, checksum);
     FV_PUT(out, "\"\r\n");
-    write_common(server, out);
-    FV_PUT(out, "Date: ");
-    fv_put(out, fv_current_date(), 29);
-    FV_PUT(out, "\r\n\r\n");
+    fv_put_server_and_id(out, server);
+    fv_put_date(out);
+    FV_PUT(out, "\r\n");
 }
 
 static void write_created(const fv_server *server, const fv_upload *upload, fv_span mime,
@@ -88,10 +76,10 @@ static void write_created(const fv_server *server, const fv_upload *upload, fv_s
                 "Etag: \"");
     fv_put_hex32(out, checksum);
     FV_PUT(out, "\"\r\n");
-    write_common(server, out);
-    FV_PUT(out, "X-Content-Type-Options: nosniff\r\nDate: ");
-    fv_put(out, fv_current_date(), 29);
-    FV_PUT(out, "\r\nContent-Length: ");
+    fv_put_server_and_id(out, server);
+    FV_PUT(out, "X-Content-Type-Options: nosniff\r\n");
+    fv_put_date(out);
+    FV_PUT(out, "Content-Length: ");
     fv_put_decimal(out, json.length);
     FV_PUT(out, "\r\n\r\n");
     fv_put(out, json.data, json.length);

@@ -81,7 +81,7 @@ size_t fv_http_date_text(int64_t second, char *out)
     return fv_http_date(second, out) ? 29 : 0;
 }
 
-const char *fv_current_date(void)
+static const char *current_date(void)
 {
     static _Thread_local time_t cached_second;
     static _Thread_local char cached[29];
@@ -109,7 +109,7 @@ static int put_last_modified(fv_output *out, const fv_needle *needle)
     return 1;
 }
 
-static void put_server_and_id(fv_output *out, const fv_server *server)
+void fv_put_server_and_id(fv_output *out, const fv_server *server)
 {
     char id[24];
     fv_request_id(id);
@@ -117,8 +117,13 @@ static void put_server_and_id(fv_output *out, const fv_server *server)
     fv_put(out, server->server_header, server->server_header_length);
     FV_PUT(out, "\r\nX-Amz-Request-Id: ");
     fv_put(out, id, sizeof id);
-    FV_PUT(out, "\r\nDate: ");
-    fv_put(out, fv_current_date(), 29);
+    FV_PUT(out, "\r\n");
+}
+
+void fv_put_date(fv_output *out)
+{
+    FV_PUT(out, "Date: ");
+    fv_put(out, current_date(), 29);
     FV_PUT(out, "\r\n");
 }
 
@@ -132,7 +137,8 @@ static int write_not_modified(work *w, fv_output *out, fv_reply *reply)
     FV_PUT(out, "HTTP/1.1 304 Not Modified\r\n");
     if (!put_last_modified(out, &w->needle))
         return FV_REPLY_NOT_MINE;
-    put_server_and_id(out, w->server);
+    fv_put_server_and_id(out, w->server);
+    fv_put_date(out);
     FV_PUT(out, "\r\n");
     reply->count = w->request->is_head ? FV_COUNT_HEAD_304 : FV_COUNT_GET_304;
     return FV_REPLY_DONE;
@@ -179,7 +185,8 @@ static int write_head(work *w, const uint8_t *sniffable, size_t sniffable_length
     FV_PUT(out, "\"\r\n");
     if (!put_last_modified(out, needle))
         return FV_REPLY_NOT_MINE;
-    put_server_and_id(out, w->server);
+    fv_put_server_and_id(out, w->server);
+    fv_put_date(out);
     if (w->mime == NULL && !w->request->is_head && !is_compressed(needle)) {
         const char *type = fv_sniff_content_type(sniffable, sniffable_length);
         FV_PUT(out, "Content-Type: ");

@@ -63,8 +63,9 @@ struct fv_server {
 /* Appends the head (and a small body) to `out`, which has room for FV_HEAD_MAX + copy_max bytes. */
 int fv_reply_build(fv_server *server, const fv_request *request, const fv_warm *warm,
                    fv_output *out, fv_reply *reply, fv_cold *cold);
-/* The Date header's value now: 29 bytes, valid until this thread's next call. */
-const char *fv_current_date(void);
+/* The header lines that every answer has: `Server` and a new `X-Amz-Request-Id`; then `Date`. */
+void fv_put_server_and_id(fv_output *out, const fv_server *server);
+void fv_put_date(fv_output *out);
 /* A referenced volume, or NULL. */
 fv_volume *fv_server_find_volume(fv_server *server, uint32_t id);
 
