@@ -208,11 +208,9 @@ def other_volumes() -> Iterator[Case]:
     kind = [("Content-Type", "x/y")]
     for volume_id in (IN_COLLECTION, WITH_TTL, READ_ONLY, MISSING):
         fid = f"{volume_id},a1{COOKIE}"
-        # A volume whose newest object is older than its TTL would be destroyed.
-        stamp = "ts=" if volume_id == WITH_TTL else TS
-        yield Case("volumes", message("PUT", f"/{fid}?{stamp}", kind, BINARY))
-        yield Case("volumes", message("PUT", f"/{fid}?{stamp}", kind, BINARY))
-        yield Case("volumes", message("PUT", f"/{fid}?{stamp}&type=replicate", kind, BINARY))
+        yield Case("volumes", message("PUT", f"/{fid}?{TS}", kind, BINARY))
+        yield Case("volumes", message("PUT", f"/{fid}?{TS}", kind, BINARY))
+        yield Case("volumes", message("PUT", f"/{fid}?{TS}&type=replicate", kind, BINARY))
         yield from seen("volumes", fid)
         yield Case("volumes", message("GET", f"/{fid}?collection=c"))
         yield Case("volumes", message("DELETE", f"/{fid}"))
