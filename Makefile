@@ -30,7 +30,7 @@ serve: $(VENV)/.base
 	$(BIN)/fastvol serve -port=$(PORT) $(DIR)
 
 test: $(VENV)/.test
-	$(BIN)/pytest -n $(JOBS) tests
+	$(BIN)/pytest -n $(JOBS) --dist loadfile tests
 
 check: $(VENV)/.check c-check
 	$(BIN)/ruff format --check .

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import grpc
 import pytest
-from cluster import HOST, Cluster, get, put, request, run, wait_until, weed
+from cluster import Cluster, weed
+from daemons import run, wait_until
+from http_calls import HOST, get, put, request
 
 from fastvol.pb import volume_server_pb2 as pb
 

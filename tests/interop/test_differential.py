@@ -13,30 +13,26 @@ from __future__ import annotations
 import gzip
 import json
 import re
-import socket
-import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, replace
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 import pytest
 from cluster import (
     FASTVOL,
-    HOST,
     Server,
     allocate,
-    free_ports,
-    get,
     master_server,
-    put,
     started,
     volume_rpc,
     volume_server,
     weed,
 )
-from differential_cases import (
+from daemons import free_ports
+from differential_cases import all_cases
+from differential_client import Client, Exchange
+from differential_request import (
     BINARY,
     COOKIE,
     FILE_LIMIT_MIB,
@@ -45,56 +41,20 @@ from differential_cases import (
     READ_ONLY,
     TS,
     WITH_TTL,
-    Case,
-    all_cases,
 )
+from http_calls import get, put
 
+from fastvol.cli.volume_flags import volume_flags
 from fastvol.pb import volume_server_pb2 as pb
 
 pytestmark = pytest.mark.interop
 
 CASES: Final = all_cases()
 GROUPS: Final = list(dict.fromkeys(case.group for case in CASES))
-ANSWER_SECONDS_MAX: Final = 10
-NOW_SECONDS: Final = 300
 SHOWN_MAX: Final = 8
+SLOW: Final = [f"-{name}=false" for name in volume_flags().flags if name.startswith("fast")]
+"""Flags that turn every fast path of ours off."""
 ALLOCATED: Final = (ORDINARY, IN_COLLECTION, WITH_TTL, READ_ONLY)
-
-Header = tuple[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One response; ``None`` in place of one means that the connection was closed without any."""
-
-    start: str
-    headers: tuple[Header, ...]
-    body: bytes
-    interim: tuple[str, ...]
-
-    def header(self, name: str) -> str | None:
-        return next((value for given, value in self.headers if given == name), None)
-
-    @property
-    def status(self) -> int:
-        return int(self.start.split()[1])
-
-    def __str__(self) -> str:
-        head = "\n".join([*self.interim, self.start, *(f"{n}: {v}" for n, v in self.headers)])
-        return f"{head}\n{self.body[:300]!r} ({len(self.body)} bytes)"
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """What a server did with one case: its answers, and whether it then took another request."""
-
-    answers: tuple[Answer | None, ...]
-    stays_open: bool
-
-    def __str__(self) -> str:
-        texts = ["(closed without an answer)" if a is None else str(a) for a in self.answers]
-        return "\n".join([*texts, "stays open" if self.stays_open else "closed"])
-
 
 # --- deliberate differences ---------------------------------------------------------------------
 
@@ -191,131 +151,6 @@ DEVIATIONS: Final[dict[str, Deviation]] = {
 }
 
 
-# --- a client that shows everything -------------------------------------------------------------
-
-
-class Client:
-    """Sends cases and takes answers apart; never interprets more than it must."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._names = f"{HOST}:{port}".encode()
-        self._socket: socket.socket | None = None
-        self._pending = b""
-
-    def exchange(self, case: Case) -> Exchange:
-        if case.alone:
-            self._drop()
-        self._send(case.raw)
-        methods = case.methods or (case.raw.split(b" ", 1)[0],)
-        answers = tuple(self._answer(method) for method in methods)
-        last = answers[-1]
-        if last is None or last.header("Connection") == "close":
-            stays_open = not self._at_end()
-        else:
-            stays_open = not case.alone or self._takes_another()
-        if case.alone or not stays_open:
-            self._drop()
-        return Exchange(answers, stays_open)
-
-    def close(self) -> None:
-        self._drop()
-
-    def _send(self, data: bytes) -> None:
-        if self._socket is None:
-            self._socket = socket.create_connection((HOST, self._port), ANSWER_SECONDS_MAX)
-            self._pending = b""
-        with suppress(ConnectionError):  # refused before its end; the answer is there to be read
-            self._socket.sendall(data)
-
-    def _drop(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-
-    def _receive(self) -> bytes:
-        assert self._socket is not None
-        try:
-            return self._socket.recv(1 << 18)
-        except ConnectionResetError:
-            return b""
-
-    def _at_end(self) -> bool:
-        return not self._pending and self._receive() == b""
-
-    def _takes_another(self) -> bool:
-        self._send(b"HEAD /healthz HTTP/1.1\r\nHost: v\r\n\r\n")
-        return self._answer(b"HEAD") is not None
-
-    def _until(self, enough: Callable[[bytes], bool]) -> bool:
-        while not enough(self._pending):
-            more = self._receive()
-            if not more:
-                return False
-            self._pending += more
-        return True
-
-    def _answer(self, method: bytes) -> Answer | None:
-        interim: list[str] = []
-        while True:
-            if not self._until(lambda data: b"\r\n\r\n" in data):
-                return None
-            head, _, self._pending = self._pending.partition(b"\r\n\r\n")
-            start, *lines = head.decode("latin-1").split("\r\n")
-            if not start.startswith("HTTP/1.1 1"):
-                break
-            interim.append("\n".join([start, *lines]))
-        pairs = [(n, v.lstrip(" ")) for n, _, v in (line.partition(":") for line in lines)]
-        body = self._body(method, int(start.split()[1]), dict(pairs))
-        headers = tuple((name, self._steady(name, value)) for name, value in pairs)
-        return Answer(start, headers, body.replace(self._names, b"HOST:PORT"), tuple(interim))
-
-    def _body(self, method: bytes, status: int, headers: dict[str, str]) -> bytes:
-        if method == b"HEAD" or status in (204, 304):
-            return b""
-        if headers.get("Transfer-Encoding") == "chunked":
-            return self._chunks()
-        if "Content-Length" not in headers:
-            while self._until(bool) and (more := self._receive()):
-                self._pending += more
-            body, self._pending = self._pending, b""
-            return body
-        length = int(headers["Content-Length"])
-        whole = self._until(lambda data: len(data) >= length)
-        body, self._pending = self._pending[:length], self._pending[length:]
-        return body if whole else body + b" (cut short)"
-
-    def _chunks(self) -> bytes:
-        body = b""
-        while self._until(lambda data: b"\r\n" in data):
-            line, _, self._pending = self._pending.partition(b"\r\n")
-            size = int(line, 16)
-            if not self._until(lambda data, size=size: len(data) >= size + 2):
-                break
-            body += self._pending[:size]
-            self._pending = self._pending[size + 2 :]
-            if size == 0:
-                return body
-        return body + b" (cut short)"
-
-    def _steady(self, name: str, value: str) -> str:
-        """The value without what must differ from one answer to the next."""
-        if name == "Date":
-            return "(now)" if _is_now(value) else value
-        if name == "Last-Modified" and _is_now(value):
-            return "(now)"
-        if name == "X-Amz-Request-Id" and re.fullmatch("[0-9A-F]{24}", value):
-            return "(id)"
-        return value.replace(self._names.decode(), "HOST:PORT")
-
-
-def _is_now(text: str) -> bool:
-    try:
-        return abs(parsedate_to_datetime(text).timestamp() - time.time()) < NOW_SECONDS
-    except ValueError:
-        return False
-
-
 # --- the servers --------------------------------------------------------------------------------
 
 
@@ -330,7 +165,7 @@ def servers_fixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[s
         for name, program, extra in (
             ("weed", weed(base), ()),
             ("fast", FASTVOL, ()),
-            ("complete", FASTVOL, ("-fastRead=false", "-fastWrite=false")),
+            ("complete", FASTVOL, SLOW),
         )
     }
     with started(master, *servers.values()):
@@ -354,7 +189,7 @@ def prepare(server: Server) -> None:
     with volume_rpc(server.port) as rpc:
         allocate(rpc, ORDINARY)
         allocate(rpc, IN_COLLECTION, "pics")
-        # Long enough that no object is older: the real server destroys an expired volume by their times.
+        # No object may be older: the real server destroys an expired volume by their times.
         allocate(rpc, WITH_TTL, ttl="20y")
         allocate(rpc, READ_ONLY)
         assert put(server.port, f"{READ_ONLY},1{COOKIE}?{TS}", BINARY).status == 201
@@ -405,8 +240,7 @@ def test_status_has_the_same_shape(
     mine = json.loads(get(servers[ours].port, "/status").body)
     for answer in (theirs, mine):  # the master may grow volumes of its own on either
         answer["Volumes"] = [volume for volume in answer["Volumes"] if volume["Id"] in ALLOCATED]
-    ids = [[volume["Id"] for volume in answer["Volumes"]] for answer in (theirs, mine)]
-    assert ids[0] == ids[1]
+        assert [volume["Id"] for volume in answer["Volumes"]] == list(ALLOCATED)
     assert shape(mine) == shape(theirs)
     assert list(map(steady, mine["Volumes"])) == list(map(steady, theirs["Volumes"]))
     pretty = [get(servers[name].port, "/status?pretty=y") for name in ("weed", ours)]

@@ -5,17 +5,9 @@ import random
 from collections.abc import Iterator
 
 import pytest
-from cluster import (
-    HOST,
-    Cluster,
-    Server,
-    free_ports,
-    get,
-    request,
-    started,
-    wait_until,
-    weed,
-)
+from cluster import Cluster, Server, started, weed
+from daemons import free_ports, wait_until
+from http_calls import HOST, get, request
 
 pytestmark = pytest.mark.interop
 

@@ -10,16 +10,15 @@ from pathlib import Path
 import pytest
 from cluster import (
     FASTVOL,
-    HOST,
     Server,
     allocate,
-    get,
     master_server,
     started,
     volume_rpc,
     volume_server,
     weed,
 )
+from http_calls import HOST, get
 
 pytestmark = [pytest.mark.interop, pytest.mark.crash]
 

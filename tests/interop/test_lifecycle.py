@@ -9,22 +9,9 @@ from pathlib import Path
 
 import jwt
 import pytest
-from cluster import (
-    FASTVOL,
-    GRPC_OFFSET,
-    HOST,
-    Cluster,
-    Server,
-    free_ports,
-    get,
-    log_lines,
-    put,
-    request,
-    started,
-    volume_server,
-    wait_until,
-    weed,
-)
+from cluster import FASTVOL, Cluster, Server, started, volume_server, weed
+from daemons import GRPC_OFFSET, free_ports, log_lines, wait_until
+from http_calls import HOST, get, put, request
 
 from fastvol.pb import volume_server_pb2 as pb
 

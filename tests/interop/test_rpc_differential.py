@@ -11,23 +11,11 @@ from typing import Any, Final
 
 import grpc
 import pytest
-from cluster import (
-    CALL_SECONDS_MAX,
-    FASTVOL,
-    GRPC_OFFSET,
-    HOST,
-    Server,
-    get,
-    master_server,
-    put,
-    started,
-    volume_rpc,
-    volume_server,
-    wait_until,
-    weed,
-)
+from cluster import FASTVOL, Server, master_server, started, volume_rpc, volume_server, weed
+from daemons import GRPC_OFFSET, wait_until
 from google.protobuf import text_format
 from google.protobuf.message_factory import GetMessageClass
+from http_calls import CALL_SECONDS_MAX, HOST, get, put
 
 from fastvol.pb import volume_server_pb2 as pb
 

@@ -5,22 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster import (
-    FASTVOL,
-    GRPC_OFFSET,
-    HOST,
-    Server,
-    free_ports,
-    get,
-    log_lines,
-    master_server,
-    put,
-    request,
-    started,
-    volume_server,
-    wait_until,
-    weed,
-)
+from cluster import FASTVOL, Server, master_server, started, volume_server, weed
+from daemons import GRPC_OFFSET, free_ports, log_lines, wait_until
+from http_calls import HOST, get, put, request
 
 pytestmark = pytest.mark.interop
 

@@ -9,16 +9,14 @@ from cluster import (
     FASTVOL,
     Server,
     allocate,
-    free_ports,
-    get,
     master_server,
-    put,
-    request,
     started,
     volume_rpc,
     volume_server,
     weed,
 )
+from daemons import free_ports
+from http_calls import get, put, request
 
 pytestmark = pytest.mark.interop
 
