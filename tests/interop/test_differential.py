@@ -145,7 +145,7 @@ DEVIATIONS: Final[dict[str, Deviation]] = {
         lambda theirs, ours: theirs == _with_interim(ours, "HTTP/1.1 100 Continue"),
     ),
     "body read": Deviation(
-        "a body that does not matter is received all the same and the connection kept",
+        "a body that waits for an invitation and does not matter is received all the same",
         lambda theirs, ours: theirs == _closed(ours),
     ),
 }
