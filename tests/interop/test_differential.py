@@ -185,7 +185,7 @@ DEVIATIONS: Final[dict[str, Deviation]] = {
         lambda theirs, ours: theirs == _with_interim(ours, "HTTP/1.1 100 Continue"),
     ),
     "body read": Deviation(
-        "a body that does not matter is received all the same and the connection kept",
+        "a short body that does not matter is received all the same and the connection kept",
         lambda theirs, ours: theirs == _closed(ours),
     ),
 }
