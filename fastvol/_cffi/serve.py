@@ -26,6 +26,7 @@ EVENT_READABLE: Final[int] = lib.FV_EVENT_READABLE
 EVENT_WRITABLE: Final[int] = lib.FV_EVENT_WRITABLE
 
 _TOKENS: Final = 256
+_UINT32_MAX: Final = (1 << 32) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,8 @@ class NativeServer:
         options.copy_max = copy_max
         options.map_max = map_max
         options.inline_verify_max = inline_verify_max
-        options.upload_max = upload_max
+        # The fast write only takes what fits into one connection's buffer anyway.
+        options.upload_max = min(upload_max, _UINT32_MAX)
         options.verify_once = verify_once
         options.io_threads = io_threads
         self._pointer = lib.fv_server_new(options)

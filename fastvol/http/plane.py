@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 _ACCEPTS_PER_EVENT: Final = 64
 _SWEEP_SECONDS: Final = 0.5
+_FOREVER_SECONDS: Final = 10**9
 _MULTIPART_SLACK_BYTES: Final = 1 * MIB
 _OUT_OF_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _ACCEPT_PAUSE_SECONDS: Final = 0.2
@@ -35,7 +36,7 @@ _ACCEPT_PAUSE_SECONDS: Final = 0.2
 
 @dataclass(frozen=True, slots=True)
 class PlaneOptions:
-    """Timeouts in seconds, sizes in bytes."""
+    """Timeouts in seconds, sizes in bytes; no idle timeout when it is not positive."""
 
     idle_seconds: float = HTTP_IDLE_SECONDS_DEFAULT
     head_seconds: float = HTTP_HEAD_SECONDS_MAX
@@ -58,8 +59,9 @@ class DataPlane:
         self.closing = False
         self.file_bytes_max = options.file_bytes_max
         self.body_bytes_max = options.file_bytes_max + _MULTIPART_SLACK_BYTES
-        self._idle_ms = int(options.idle_seconds * 1000)
-        self._head_ms = int(min(options.head_seconds, options.idle_seconds) * 1000)
+        idle_seconds = options.idle_seconds if options.idle_seconds > 0 else _FOREVER_SECONDS
+        self._idle_ms = int(idle_seconds * 1000)
+        self._head_ms = int(min(options.head_seconds, idle_seconds) * 1000)
         self._connections: dict[int, Connection] = {}
         self._listeners: list[socket.socket] = []
         self._next_token = 1

@@ -241,3 +241,14 @@ def test_a_promise_alone_takes_no_memory(plane: LivePlane) -> None:
 def resident_bytes() -> int:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * 4096
+
+
+def test_without_an_idle_timeout_connections_stay(tmp_path: Path) -> None:
+    with LivePlane(tmp_path, options=PlaneOptions(idle_seconds=0)) as plane:
+        store(plane.add_volume(1), 1, BODY)
+        with plane.connect() as sock:
+            reader = Reader(sock)
+            for _ in range(2):
+                time.sleep(1.2)
+                sock.sendall(GET)
+                assert (reader.response() or b"").endswith(BODY)

@@ -80,3 +80,16 @@ def test_request_ids_are_the_time_and_something_random() -> None:
         assert len(text) == 24 and set(text) <= set("0123456789ABCDEF")
         assert before <= int(text[:16], 16) <= after
     assert len({text[16:] for text in ids}) > 990
+
+
+def test_a_server_may_take_files_of_any_size() -> None:
+    server = serve.NativeServer(
+        server_header="x",
+        copy_max=16 << 10,
+        map_max=1,
+        inline_verify_max=1,
+        upload_max=1 << 40,
+        verify_once=False,
+        io_threads=1,
+    )
+    server.close()
