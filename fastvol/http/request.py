@@ -153,8 +153,8 @@ class HeadParser:
             path = decode_path(target.raw_path)
         except InvalidRequestError:
             raise MalformedRequestError from None
-        connection = headers.get(b"connection").lower()
-        keep_alive = connection == b"keep-alive" if http10 else b"close" not in connection
+        connection = headers.tokens(b"connection")
+        keep_alive = b"close" not in connection and (not http10 or b"keep-alive" in connection)
         return Request(
             method=method,
             target=target,

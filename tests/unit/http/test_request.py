@@ -104,6 +104,9 @@ def test_other_versions_are_refused(version: str, status: int) -> None:
         ("1.0", (), False),
         ("1.0", ("Connection: keep-alive",), True),
         ("1.0", ("Connection: close",), False),
+        ("1.0", ("Connection: keep-alive, close",), False),
+        ("1.1", ("Connection: upgrade", "Connection: close"), False),
+        ("1.1", ("Connection: disclosed",), True),
     ],
 )
 def test_who_keeps_the_connection(version: str, header: tuple[str, ...], keep_alive: bool) -> None:
