@@ -199,6 +199,10 @@ class NativeConnection:
         """In C's hands, with nothing received, waited for or to be sent."""
         return bool(lib.fv_conn_is_idle(self._pointer))
 
+    def hold(self) -> bool:
+        """Takes the connection in the middle of a request; False while answers are on their way."""
+        return bool(lib.fv_conn_hold(self._pointer))
+
     def pending(self) -> int:
         """Bytes received and not consumed."""
         return lib.fv_conn_pending(self._pointer)  # type: ignore[no-any-return]
@@ -231,7 +235,7 @@ class NativeConnection:
         lib.fv_conn_set_busy(self._pointer, busy)
 
     def set_head_pending(self, pending: bool) -> None:
-        """An unfinished head is in Python's hands; its deadline runs from now."""
+        """An unfinished head is in Python's hands; its deadline runs, from now if it did not yet."""
         lib.fv_conn_set_head_pending(self._pointer, pending)
 
     def close(self) -> None:
