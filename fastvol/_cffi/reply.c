@@ -245,8 +245,9 @@ static int choose_mime(work *w)
         w->mime_length = needle->mime_size;
         return 1;
     }
-    const uint8_t *dot = memrchr(needle->name, '.', needle->name_size);
-    if (needle->name_size > 0 && dot != NULL) {
+    const uint8_t *dot =
+        needle->name_size > 0 ? memrchr(needle->name, '.', needle->name_size) : NULL;
+    if (dot != NULL) {
         size_t length = needle->name_size - (size_t)(dot - needle->name);
         w->mime = fv_mime_table_find(w->server->mime, dot, length);
         w->mime_length = w->mime != NULL ? strlen(w->mime) : 0;

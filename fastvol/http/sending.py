@@ -9,7 +9,7 @@ from fastvol.http.response import Body, FileBody
 from fastvol.limits import HTTP_TURN_BYTES, KIB, MIB
 
 _JOINED_BYTES_MAX: Final = 256 * KIB
-_SENDFILE_BYTES: Final = 1 * MIB
+_STEP_BYTES: Final = 1 * MIB
 
 
 class Outgoing:
@@ -45,21 +45,21 @@ class Outgoing:
         return not self._pieces and self._file is None
 
     def _send_memory(self, sock: socket.socket) -> int:
-        flags = socket.MSG_MORE if self._file is not None else 0
         pieces = self._pieces
-        sent = sock.sendmsg(pieces, (), flags)
-        left = sent
-        while pieces and left >= len(pieces[0]):
-            left -= len(pieces.pop(0))
-        if left:
-            pieces[0] = pieces[0][left:]
+        more = len(pieces) > 1 or self._file is not None
+        # In steps: a reader that drains as fast as we send could keep one call going for long.
+        sent = sock.send(pieces[0][:_STEP_BYTES], socket.MSG_MORE if more else 0)
+        if sent == len(pieces[0]):
+            del pieces[0]
+        else:
+            pieces[0] = pieces[0][sent:]
         return sent
 
     def _send_file(self, sock: socket.socket, file: FileBody) -> int:
         if file.length == 0:
             self.release()
             return 0
-        count = min(file.length, _SENDFILE_BYTES)
+        count = min(file.length, _STEP_BYTES)
         sent = os.sendfile(sock.fileno(), file.volume.dat_fd(), file.offset, count)
         if sent == 0:
             raise OSError(errno.EIO, f"the data file ends at {file.offset} under a response")
