@@ -24,6 +24,18 @@ HTTP_LISTEN_BACKLOG: Final = 1024
 HTTP_INLINE_WRITE_BYTES_MAX: Final = 256 * KIB
 """Uploads up to this size are appended on the event loop; larger ones go to a thread."""
 
+# --- HTTP connections ---------------------------------------------------------------------------
+HTTP_CHUNK_LINE_BYTES_MAX: Final = 4096
+"""Longest size line, and longest trailer, of a chunked body (upstream: Go's read buffer)."""
+HTTP_CHUNK_EXCESS_BYTES_MAX: Final = 16 * KIB
+"""Framing a chunked body may carry beyond what its chunks justify."""
+HTTP_TURN_BYTES: Final = 4 * MIB
+"""What one connection sends before others get their turn."""
+HTTP_TURN_REQUESTS: Final = 64
+"""Pipelined requests of one connection answered in Python before others get their turn."""
+HTTP_LINGER_SECONDS: Final = 0.5
+"""A connection closed on unread input is read on for this long, so that its answer arrives."""
+
 # --- HTTP parsing -------------------------------------------------------------------------------
 SNIFF_BYTES_MAX: Final = 512
 """Content sniffing looks at this many first bytes."""

@@ -13,6 +13,9 @@
  * (weed/storage/volume_read.go: PagedReadLimit). */
 #define PAGED_READ (1 << 20)
 #define SNIFF 512
+#define MIME_MAX 255
+/* A page that is gone again after so many cold reads is waited for where it is needed. */
+#define ROUNDS_MAX 4
 
 typedef struct {
     fv_server *server;
@@ -220,7 +223,8 @@ static int ask_for(work *w, uint64_t offset, uint64_t length, int verify)
 static int is_plain(const work *w)
 {
     unsigned odd = FV_NEEDLE_HAS_TTL | FV_NEEDLE_HAS_PAIRS | FV_NEEDLE_CHUNK_MANIFEST;
-    if ((w->needle.flags & odd) != 0 || w->needle.cookie != w->request->cookie)
+    if ((w->needle.flags & odd) != 0 || w->needle.cookie != w->request->cookie ||
+        w->needle.data_size == 0)
         return 0;
     return !is_compressed(&w->needle) || w->request->accepts_gzip;
 }
@@ -248,14 +252,14 @@ static int choose_mime(work *w)
         w->mime_length = needle->mime_size;
         return 1;
     }
-    const uint8_t *dot = memrchr(needle->name, '.', needle->name_size);
-    if (needle->name_size > 0 && dot != NULL) {
+    const uint8_t *dot =
+        needle->name_size > 0 ? memrchr(needle->name, '.', needle->name_size) : NULL;
+    if (dot != NULL) {
         size_t length = needle->name_size - (size_t)(dot - needle->name);
         w->mime = fv_mime_table_find(w->server->mime, dot, length);
-        if (w->mime != NULL)
-            w->mime_length = strlen(w->mime);
+        w->mime_length = w->mime != NULL ? strlen(w->mime) : 0;
     }
-    return 1;
+    return w->mime_length <= MIME_MAX;
 }
 
 static int is_not_modified(const work *w)
@@ -371,16 +375,35 @@ static int read_meta(work *w, int32_t size)
     return FV_REPLY_DONE;
 }
 
-/* Whether everything that this request will touch is cached. */
-static int is_cached(const work *w, int32_t size)
+static int is_missing(const work *w, uint64_t offset, uint64_t length)
+{
+    if (is_warm(w) && w->warm->rounds >= ROUNDS_MAX)
+        return 0;
+    return !fv_volume_resident(w->volume, offset, length);
+}
+
+/* Asks for what must be cached before the record can be looked at.  A request that needs little of a
+ * large record does not make the disk deliver all of it. */
+static int want_record(work *w, int32_t size)
 {
     uint64_t record = fv_needle_actual_size(size, fv_volume_version(w->volume));
     int ends_only = size > PAGED_READ && (w->request->is_head || w->request->has_range);
     if (!ends_only)
-        return fv_volume_resident(w->volume, w->record_offset, record);
+        return is_warm(w) || fv_volume_resident(w->volume, w->record_offset, record)
+                   ? FV_REPLY_DONE
+                   : ask_for(w, w->record_offset, record, 0);
+    if (is_missing(w, w->record_offset, FV_NEEDLE_PREFIX))
+        return ask_for(w, w->record_offset, FV_NEEDLE_PREFIX, 0);
     uint64_t tail = record < FV_NEEDLE_META_MAX ? record : FV_NEEDLE_META_MAX;
-    return fv_volume_resident(w->volume, w->record_offset, FV_NEEDLE_PREFIX) &&
-           fv_volume_resident(w->volume, w->record_offset + record - tail, tail);
+    if (is_missing(w, w->record_offset + record - tail, tail))
+        return ask_for(w, w->record_offset + record - tail, tail, 0);
+    return FV_REPLY_DONE;
+}
+
+/* Two smaller records could share one mark of the "verified once" memory. */
+static int remembers(const work *w)
+{
+    return w->server->options.verify_once && w->needle.data_size >= FV_ONCE_GRANULE;
 }
 
 /* The payload's checksum before the first byte leaves. */
@@ -388,20 +411,22 @@ static int verify_payload(work *w)
 {
     fv_server *server = w->server;
     if (is_warm(w) && w->warm->verified) {
-        if (server->options.verify_once)
+        if (remembers(w))
             fv_volume_note_verified(w->volume, w->record_offset);
         return FV_REPLY_DONE;
     }
-    if (server->options.verify_once && fv_volume_was_verified(w->volume, w->record_offset))
+    if (remembers(w) && fv_volume_was_verified(w->volume, w->record_offset))
         return FV_REPLY_DONE;
-    if (w->needle.data_size > server->options.inline_verify_max)
+    /* Of a long cold record only the ends have been waited for. */
+    if (w->needle.data_size > server->options.inline_verify_max ||
+        (is_warm(w) && !fv_volume_resident(w->volume, w->data_offset, w->needle.data_size)))
         return ask_for(w, w->data_offset, w->needle.data_size, 1);
     fv_fault fault;
     int result = fv_volume_verify(w->volume, w->data_offset, w->needle.data_size,
                                   w->needle.checksum, FV_VERIFY_CACHED, &fault);
     if (result != FV_OK || fault.computed != w->needle.checksum)
         return FV_REPLY_NOT_MINE; /* damaged, or stored in the legacy form: not for this path */
-    if (server->options.verify_once)
+    if (remembers(w))
         fv_volume_note_verified(w->volume, w->record_offset);
     return FV_REPLY_DONE;
 }
@@ -417,10 +442,9 @@ static int reply_large(work *w, int32_t size, fv_output *out, fv_reply *reply)
 {
     uint8_t first[SNIFF];
     size_t first_length = 0;
-    if (!is_warm(w) && !is_cached(w, size))
-        return ask_for(w, w->record_offset,
-                       fv_needle_actual_size(size, fv_volume_version(w->volume)), 0);
-    int result = read_meta(w, size);
+    int result = want_record(w, size);
+    if (result == FV_REPLY_DONE)
+        result = read_meta(w, size);
     if (result != FV_REPLY_DONE)
         return result;
     if (!is_plain(w))
@@ -434,9 +458,11 @@ static int reply_large(work *w, int32_t size, fv_output *out, fv_reply *reply)
         result = verify_payload(w);
         if (result != FV_REPLY_DONE)
             return result;
-    } else if (!is_warm(w) && !w->request->is_head &&
-               !fv_volume_resident(w->volume, w->data_offset + w->start, w->length)) {
-        return ask_for(w, w->data_offset + w->start, w->length, 0);
+    } else if (!w->request->is_head) {
+        uint64_t window = w->length < FV_COLD_WINDOW ? w->length : FV_COLD_WINDOW;
+        if (is_missing(w, w->data_offset + w->start, window))
+            return ask_for(w, w->data_offset + w->start, window, 0);
+        reply->unsure = window < w->length;
     }
     if (is_not_modified(w))
         return write_not_modified(w, out, reply);
@@ -455,6 +481,7 @@ static int reply_large(work *w, int32_t size, fv_output *out, fv_reply *reply)
         reply->volume = fv_volume_ref(w->volume);
         reply->file_offset = w->data_offset + w->start;
         reply->file_length = w->length;
+        reply->unsure |= is_warm(w) && !w->warm->verified;
         if (w->length <= w->server->options.map_max) {
             const uint8_t *base = fv_volume_mapped(w->volume, reply->file_offset + w->length);
             reply->mapped = base == NULL ? NULL : base + reply->file_offset;

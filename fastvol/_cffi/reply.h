@@ -12,11 +12,15 @@
 
 #define FV_HEAD_MAX 2048
 
-/* What a finished cold read tells the repeated request. */
+/* So much of a cold range is waited for at once. */
+#define FV_COLD_WINDOW (512u << 10)
+
+/* What finished cold reads tell the repeated request. */
 typedef struct {
-    fv_volume *volume; /* only compared */
+    fv_volume *volume; /* referenced, so that nobody else can have its address */
     uint64_t offset;   /* of the record; 0 = nothing known */
     int verified;      /* the payload's checksum was right */
+    int rounds;        /* cold reads that this request has waited for */
 } fv_warm;
 
 /* A read that must wait for the disk. */
@@ -35,6 +39,7 @@ typedef struct {
     uint64_t file_offset;
     uint64_t file_length;
     const uint8_t *mapped; /* the same bytes in memory, when they are better sent from there */
+    int unsure;            /* nobody has just seen all of them in the page cache */
     int count; /* FV_COUNT_..., which response this is */
 } fv_reply;
 

@@ -57,7 +57,12 @@ struct fv_conn {
     fv_volume *file_volume;
     uint64_t file_offset;
     uint64_t file_left;
+    int file_unsure;        /* its pages may have to be fetched */
+    uint64_t file_fetched;  /* up to this offset they have been */
+    uint64_t turn;          /* bytes sent since others had their turn */
+    int yielded;            /* saved input waits for the next turn */
     fv_job *job;
+    int job_is_body; /* it fetches pages of the body that is being sent */
     fv_warm warm;
 };
 
@@ -337,12 +342,21 @@ fv_conn *fv_conn_new(fv_loop *loop, int fd, uint64_t token, int is_public)
     return conn;
 }
 
+static void forget_warm(fv_conn *conn)
+{
+    if (conn->warm.volume != NULL)
+        fv_volume_unref(conn->warm.volume);
+    memset(&conn->warm, 0, sizeof conn->warm);
+}
+
 static void drop_file(fv_conn *conn)
 {
     if (conn->file_volume != NULL)
         fv_volume_unref(conn->file_volume);
     conn->file_volume = NULL;
     conn->file_left = 0;
+    conn->file_unsure = 0;
+    conn->file_fetched = 0;
 }
 
 void fv_conn_free(fv_conn *conn)
@@ -360,6 +374,7 @@ void fv_conn_free(fv_conn *conn)
         conn->next->previous = conn->previous;
     loop->count--;
     drop_file(conn);
+    forget_warm(conn);
     free(conn->saved);
     free(conn->out);
     free(conn);
@@ -418,6 +433,7 @@ static ssize_t send_some(fv_conn *conn, const uint8_t *bytes, size_t length, int
     }
     if (done > 0)
         conn->active_ms = now_ms();
+    conn->turn += done;
     return (ssize_t)done;
 }
 
@@ -437,13 +453,49 @@ static int flush_batch(fv_conn *conn, fv_output *batch, int more)
     return save_output(conn, rest, left) == 0 ? FV_CONN_WRITE : FV_CONN_CLOSED;
 }
 
+static int submit_cold(fv_conn *conn, const fv_cold *cold)
+{
+    fv_job *job = calloc(1, sizeof *job);
+    if (job == NULL) {
+        fv_volume_unref(cold->volume);
+        return FV_CONN_PYTHON;
+    }
+    job->cold = *cold;
+    job->owner = conn;
+    job->completions = &conn->loop->completions;
+    conn->loop->completions.outstanding++;
+    conn->job = job;
+    count(conn->loop->server, FV_COUNT_COLD, 1);
+    fv_pool_submit(conn->loop->server->pool, job);
+    return FV_CONN_COLD;
+}
+
+/* WAIT when the pages that are sent next are cached, COLD when they are being fetched. */
+static int want_file_pages(fv_conn *conn)
+{
+    uint64_t window = conn->file_left < FV_COLD_WINDOW ? conn->file_left : FV_COLD_WINDOW;
+    if (!conn->file_unsure || conn->file_offset < conn->file_fetched ||
+        fv_volume_resident(conn->file_volume, conn->file_offset, window))
+        return FV_CONN_WAIT;
+    fv_cold cold = {
+        .volume = fv_volume_ref(conn->file_volume), .offset = conn->file_offset, .length = window};
+    conn->file_fetched = conn->file_offset + window;
+    if (submit_cold(conn, &cold) != FV_CONN_COLD)
+        return FV_CONN_CLOSED;
+    conn->job_is_body = 1;
+    return FV_CONN_COLD;
+}
+
 static int send_file(fv_conn *conn)
 {
-    uint64_t turn = 0;
     while (conn->file_left > 0) {
-        if (turn >= TURN_MAX)
+        if (conn->turn >= TURN_MAX)
             return FV_CONN_WRITE;
-        size_t step = conn->file_left < SENDFILE_STEP ? conn->file_left : SENDFILE_STEP;
+        int state = want_file_pages(conn);
+        if (state != FV_CONN_WAIT)
+            return state;
+        uint64_t step_max = conn->file_unsure ? FV_COLD_WINDOW : SENDFILE_STEP;
+        size_t step = conn->file_left < step_max ? conn->file_left : step_max;
         off_t offset = (off_t)conn->file_offset;
         ssize_t n = sendfile(conn->fd, fv_volume_dat_fd(conn->file_volume), &offset, step);
         if (n < 0 && errno == EINTR)
@@ -455,7 +507,7 @@ static int send_file(fv_conn *conn)
         conn->active_ms = now_ms();
         conn->file_offset += (uint64_t)n;
         conn->file_left -= (uint64_t)n;
-        turn += (uint64_t)n;
+        conn->turn += (uint64_t)n;
     }
     drop_file(conn);
     return FV_CONN_WAIT;
@@ -479,6 +531,7 @@ static int send_mapped(fv_conn *conn, fv_output *batch, const uint8_t *body)
     size_t sent = n > 0 ? (size_t)n : 0;
     if (sent > 0)
         conn->active_ms = now_ms();
+    conn->turn += sent;
     if (sent < batch->length) {
         int saved = save_output(conn, batch->data + sent, batch->length - sent);
         batch->length = 0;
@@ -489,23 +542,6 @@ static int send_mapped(fv_conn *conn, fv_output *batch, const uint8_t *body)
     conn->file_offset += sent;
     conn->file_left -= sent;
     return send_file(conn);
-}
-
-static int submit_cold(fv_conn *conn, const fv_cold *cold)
-{
-    fv_job *job = calloc(1, sizeof *job);
-    if (job == NULL) {
-        fv_volume_unref(cold->volume);
-        return FV_CONN_PYTHON;
-    }
-    job->cold = *cold;
-    job->owner = conn;
-    job->completions = &conn->loop->completions;
-    conn->loop->completions.outstanding++;
-    conn->job = job;
-    count(conn->loop->server, FV_COUNT_COLD, 1);
-    fv_pool_submit(conn->loop->server->pool, job);
-    return FV_CONN_COLD;
 }
 
 static void count_reply(fv_server *server, const fv_reply *reply, uint64_t bytes,
@@ -575,7 +611,7 @@ static int answer_read(fv_conn *conn, const uint8_t *bytes, size_t length, size_
     if (parsed == FV_REQUEST_INCOMPLETE)
         return FV_CONN_WAIT;
     if (parsed == FV_REQUEST_NOT_MINE || conn->warm.offset == UINT64_MAX) {
-        conn->warm.offset = 0;
+        forget_warm(conn);
         return FV_CONN_PYTHON;
     }
     clock_gettime(CLOCK_MONOTONIC, &began);
@@ -584,7 +620,8 @@ static int answer_read(fv_conn *conn, const uint8_t *bytes, size_t length, size_
     int built = fv_reply_build(server, &request, &conn->warm, &output, &reply, &cold);
     if (built == FV_REPLY_COLD)
         return submit_cold(conn, &cold);
-    conn->warm.offset = 0;
+    if (conn->warm.offset != 0)
+        forget_warm(conn);
     if (built == FV_REPLY_NOT_MINE)
         return FV_CONN_PYTHON;
     *consumed = request.head_length;
@@ -594,6 +631,7 @@ static int answer_read(fv_conn *conn, const uint8_t *bytes, size_t length, size_
     conn->file_volume = reply.volume;
     conn->file_offset = reply.file_offset;
     conn->file_left = reply.file_length;
+    conn->file_unsure = reply.unsure;
     if (reply.mapped != NULL)
         return send_mapped(conn, &output, reply.mapped);
     int state = flush_batch(conn, &output, 1);
@@ -615,7 +653,7 @@ static int answer(fv_conn *conn, const uint8_t *bytes, size_t length)
     size_t at = 0;
     int state = FV_CONN_WAIT;
     output.length = 0;
-    while (at < length && state == FV_CONN_WAIT) {
+    while (at < length && state == FV_CONN_WAIT && conn->turn < TURN_MAX) {
         size_t consumed = 0;
         state = answer_one(conn, bytes + at, length - at, &consumed);
         at += consumed;
@@ -625,12 +663,17 @@ static int answer(fv_conn *conn, const uint8_t *bytes, size_t length)
     int flushed = flush_batch(conn, &output, 0);
     if (save_input(conn, bytes + at, length - at) != 0)
         return FV_CONN_CLOSED;
-    /* The request in progress keeps its deadline however slowly it drips in. */
+    if (state == FV_CONN_WAIT && at < length && conn->turn >= TURN_MAX) {
+        /* A writable socket brings the next turn. */
+        conn->yielded = 1;
+        state = FV_CONN_WRITE;
+    }
+    /* The request in progress keeps its deadline however slowly it drips in, in whosever hands. */
     if (state == FV_CONN_WAIT && at < length &&
         memmem(bytes + at, length - at, "\r\n\r\n", 4) == NULL) {
         if (conn->head_ms == 0 || at > 0)
             conn->head_ms = now_ms();
-    } else {
+    } else if (state != FV_CONN_PYTHON || at > 0) {
         conn->head_ms = 0;
     }
     if (flushed == FV_CONN_CLOSED || state == FV_CONN_CLOSED)
@@ -655,7 +698,9 @@ static int on_readable(fv_conn *conn)
     ssize_t n = recv(conn->fd, input_buffer + length, INPUT_MAX - length, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
         return FV_CONN_WAIT;
-    if (n < 0)
+    if (n == 0 && length > 0)
+        return FV_CONN_PYTHON; /* a request cut off: it has the words for that */
+    if (n <= 0)
         return FV_CONN_CLOSED;
     /* What is cut off may deserve words; the complete handlers have them. */
     if (n == 0)
@@ -695,13 +740,18 @@ static int on_writable(fv_conn *conn)
         if (state != FV_CONN_WAIT)
             return state;
     }
+    conn->yielded = 0;
     return conn->job != NULL ? FV_CONN_COLD : go_on(conn);
 }
 
-static int on_cold_read_done(fv_conn *conn)
+static int on_cold_read_done(fv_conn *conn, int result)
 {
     assert(conn->job == NULL);
     conn->active_ms = now_ms();
+    if (conn->job_is_body) {
+        conn->job_is_body = 0;
+        return result == FV_OK ? on_writable(conn) : FV_CONN_CLOSED;
+    }
     /* The answers before this one may still be on their way out. */
     int state = conn->out != NULL || conn->file_left > 0 ? FV_CONN_WRITE : go_on(conn);
     /* Only now is the volume known to be the one that was read: this knowledge must not be kept. */
@@ -751,13 +801,26 @@ static int conn_event(fv_conn *conn, unsigned reported)
 {
     if (conn->held)
         return held_event(conn, reported);
-    if (conn->out != NULL || conn->file_left > 0)
-        return enter_state(conn, on_writable(conn));
-    if (conn->job != NULL) {
+    conn->turn = 0;
+    int sends = conn->out != NULL || conn->file_left > 0;
+    if (conn->job != NULL && (conn->job_is_body || !sends)) {
         mask_unwanted(conn, 0, reported);
         return 0;
     }
+    if (sends || conn->yielded)
+        return enter_state(conn, on_writable(conn));
     return enter_state(conn, on_readable(conn));
+}
+
+static void note_warm(fv_conn *conn, const fv_job *job)
+{
+    int rounds = conn->warm.rounds;
+    forget_warm(conn);
+    conn->warm.volume = fv_volume_ref(job->cold.volume);
+    conn->warm.verified = job->cold.verify && job->result == FV_OK;
+    conn->warm.rounds = rounds + 1;
+    /* A range that could not be read or does not check out: the complete read reports it. */
+    conn->warm.offset = job->result == FV_OK ? job->cold.record_offset : UINT64_MAX;
 }
 
 /* Connections whose cold read has come in repeat their request. */
@@ -769,14 +832,11 @@ static size_t completion_events(fv_loop *loop, fv_event *out, size_t capacity)
         fv_job *next = job->next;
         fv_conn *conn = job->owner;
         if (conn != NULL) {
-            conn->warm.volume = job->cold.volume;
-            conn->warm.offset = job->cold.record_offset;
-            conn->warm.verified = job->cold.verify && job->result == FV_OK;
-            /* A range that could not be read or does not check out: the complete read reports it. */
-            if (job->result != FV_OK)
-                conn->warm.offset = UINT64_MAX;
+            if (!conn->job_is_body)
+                note_warm(conn, job);
             conn->job = NULL;
-            int what = enter_state(conn, on_cold_read_done(conn));
+            conn->turn = 0;
+            int what = enter_state(conn, on_cold_read_done(conn, job->result));
             if (what != 0)
                 out[found++] = (fv_event){conn->token, what};
         }
@@ -825,9 +885,10 @@ int fv_conn_hold(fv_conn *conn)
 {
     if (conn->held)
         return 1;
-    if (conn->job != NULL || conn->out != NULL || conn->file_left > 0)
+    if (conn->job != NULL || conn->out != NULL || conn->file_left > 0 || conn->yielded)
         return 0;
-    enter_state(conn, FV_CONN_PYTHON);
+    conn->held = 1;
+    conn->wanted = 0;
     return 1;
 }
 
@@ -840,9 +901,9 @@ size_t fv_conn_take(fv_conn *conn, uint8_t *out, size_t capacity)
 {
     assert(capacity >= conn->saved_length);
     size_t length = conn->saved_length;
-    memcpy(out, conn->saved, length);
+    if (length > 0)
+        memcpy(out, conn->saved, length);
     save_input(conn, NULL, 0);
-    conn->head_ms = 0;
     return length;
 }
 
@@ -852,6 +913,7 @@ int fv_conn_give(fv_conn *conn, const uint8_t *bytes, size_t length)
     assert(length <= INPUT_MAX);
     conn->active_ms = now_ms();
     conn->held = 0;
+    conn->turn = 0;
     int state = FV_CONN_WAIT;
     if (length > 0) {
         if (prepare_buffers(conn->loop->server) != 0) {

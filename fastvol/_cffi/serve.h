@@ -105,7 +105,8 @@ void fv_conn_free(fv_conn *conn);
 void fv_conn_watch(fv_conn *conn, int readable, int writable);
 /* Nothing is received, waited for or to be sent. */
 int fv_conn_is_idle(fv_conn *conn);
-/* Makes the connection Python's unless an answer is under way (0). */
+/* Makes the connection Python's in the middle of a request: 1, or 0 when answers are still on their
+ * way out or waiting for the disk. */
 int fv_conn_hold(fv_conn *conn);
 /* Bytes not consumed yet: how many, and a copy that empties the connection's own store. */
 size_t fv_conn_pending(fv_conn *conn);
@@ -116,7 +117,7 @@ size_t fv_conn_take(fv_conn *conn, uint8_t *out, size_t capacity);
 int fv_conn_give(fv_conn *conn, const uint8_t *bytes, size_t length);
 /* Traffic that did not go through this module. */
 void fv_conn_touch(fv_conn *conn);
-/* An unfinished head is in the caller's hands: its deadline runs from the first call that says so. */
+/* An unfinished head is in the caller's hands: its deadline runs from now, if it does not run yet. */
 void fv_conn_set_head_pending(fv_conn *conn, int pending);
 /* A busy connection (its handler is at work) does not expire. */
 void fv_conn_set_busy(fv_conn *conn, int busy);

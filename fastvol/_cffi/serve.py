@@ -202,7 +202,7 @@ class NativeConnection:
         return bool(lib.fv_conn_is_idle(self._pointer))
 
     def hold(self) -> bool:
-        """Takes the connection from C; False when an answer of C is still under way."""
+        """Takes the connection in the middle of a request; False while answers are on their way."""
         return bool(lib.fv_conn_hold(self._pointer))
 
     def pending(self) -> int:
@@ -237,7 +237,7 @@ class NativeConnection:
         lib.fv_conn_set_busy(self._pointer, busy)
 
     def set_head_pending(self, pending: bool) -> None:
-        """An unfinished head is in Python's hands; its deadline runs from the first such call."""
+        """An unfinished head is in Python's hands; its deadline runs, from now if it did not yet."""
         lib.fv_conn_set_head_pending(self._pointer, pending)
 
     def close(self) -> None:

@@ -30,7 +30,6 @@ _ACCEPTS_PER_EVENT: Final = 64
 _SWEEP_SECONDS: Final = 0.5
 _FOREVER_SECONDS: Final = 10**9
 _MULTIPART_SLACK_BYTES: Final = 1 * MIB
-_OUT_OF_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _ACCEPT_PAUSE_SECONDS: Final = 0.2
 
 
@@ -87,25 +86,25 @@ class DataPlane:
             except OSError as error:
                 self._pause_accepting(listener, public, error)
                 return
-            sock.setblocking(False)
-            with contextlib.suppress(OSError):
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            token = self._next_token
-            self._next_token += 1
-            try:
-                connection = Connection(self, sock, token, address[0], public=public)
-            except MemoryError:
-                log.error("no memory for another connection")
-                sock.close()
-                continue
-            self._connections[token] = connection
+            self._adopt(sock, address[0], public)
+
+    def _adopt(self, sock: socket.socket, peer: str, public: bool) -> None:
+        sock.setblocking(False)
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        token = self._next_token
+        self._next_token += 1
+        try:
+            self._connections[token] = Connection(self, sock, token, peer, public=public)
+        except MemoryError:
+            log.error("no memory for another connection")
+            sock.close()
 
     def _pause_accepting(self, listener: socket.socket, public: bool, error: OSError) -> None:
-        """Out of descriptors: trying again at once would only spin."""
+        """Out of descriptors, mostly: trying again at once would only spin."""
         log.error("cannot accept a connection: %s", error)
-        if error.errno in _OUT_OF_DESCRIPTORS:
-            self.loop.remove_reader(listener.fileno())
-            self.loop.call_later(_ACCEPT_PAUSE_SECONDS, self._accept_again, listener, public)
+        self.loop.remove_reader(listener.fileno())
+        self.loop.call_later(_ACCEPT_PAUSE_SECONDS, self._accept_again, listener, public)
 
     def _accept_again(self, listener: socket.socket, public: bool) -> None:
         if listener in self._listeners:
@@ -133,16 +132,13 @@ class DataPlane:
         self._sweep = self.loop.call_later(_SWEEP_SECONDS, self._sweep_connections)
 
     def _sweep_connections(self) -> None:
+        self._schedule_sweep()
         for token in self.native_loop.expired(self._idle_ms, self._head_ms):
             connection = self._connections.get(token)
             if connection is None:
                 continue
             try:
                 connection.on_expired()
-            except Exception:
-                log.exception("ending a connection failed")
-                connection.close()
-        self._schedule_sweep()
 
     # --- stopping -------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from fastvol.errors import InvalidRequestError, UnsupportedError
+from fastvol.errors import DiskIOError, InvalidRequestError, UnsupportedError
 from fastvol.formats.file_id import parse_path, parse_volume_id
 from fastvol.formats.needle import Needle
 from fastvol.http import ranges
@@ -30,6 +30,7 @@ from fastvol.limits import (
     GUNZIP_BYTES_MAX,
     HTTP_COPY_BYTES_MAX,
     HTTP_INLINE_VERIFY_BYTES_MAX,
+    MIB,
     PAGED_READ_BYTES,
 )
 from fastvol.store.store import Store
@@ -38,6 +39,8 @@ from fastvol.volume.volume import ColdReadError, StoredNeedle, Volume
 log = logging.getLogger(__name__)
 
 _SNIFF_BYTES: Final = 512
+_READ_STEP_BYTES: Final = 1 * MIB
+_READ_AHEAD_BYTES: Final = 4 * MIB
 _GENERIC: Final = "application/octet-stream"
 _PASSTHROUGH: Final = {
     "response-cache-control": "Cache-Control",
@@ -179,14 +182,18 @@ class _Reply:
         if not needle.pairs:
             return
         try:
-            pairs = json.loads(needle.pairs)
-            entries = [(str(name), str(value)) for name, value in pairs.items()]
-        except (ValueError, AttributeError) as error:
+            pairs = json.loads(needle.pairs.decode("utf-8", "replace"))
+        except (ValueError, RecursionError) as error:
             log.warning("needle %x: its pairs do not decode: %s", needle.id, error)
             return
-        for name, value in entries:
-            canonical = to_text(canonical_name(name.encode("utf-8", "surrogateescape")))
-            self._response.headers[canonical] = value
+        if not isinstance(pairs, dict):
+            log.warning("needle %x: its pairs are no object", needle.id)
+            return
+        for name, value in pairs.items():
+            canonical = canonical_name(_scalars(name).encode()).decode()
+            # The length is ours to say, on every path from here.
+            if canonical != "Content-Length":
+                self._response.headers[canonical] = _scalars(value)
 
     def _name_and_type(self, needle: Needle) -> tuple[str, str]:
         filename = self._path.filename
@@ -263,11 +270,16 @@ class _Reply:
     def _file_body(self, stored: StoredNeedle, span: ranges.Span) -> FileBody | bytes:
         if span.length <= 0:
             return b""
-        if stored.needle.size > PAGED_READ_BYTES:
-            self._only_in_thread()
-        native = self._volume.native.share()
         offset = stored.data_offset + span.start
-        first = os.pread(native.dat_fd(), min(span.length, _SNIFF_BYTES), offset)
+        native = self._volume.native.share()
+        try:
+            if stored.needle.size > PAGED_READ_BYTES:
+                self._only_in_thread()
+                _read_ahead(native.dat_fd(), offset, span.length)
+            first = _read_exactly(native.dat_fd(), min(span.length, _SNIFF_BYTES), offset)
+        except BaseException:
+            native.release()
+            raise
         return FileBody(native, offset, span.length, first)
 
     def _several(
@@ -288,9 +300,8 @@ class _Reply:
                 if body is not None:
                     pieces += body[span.start : span.start + span.length]
                 else:
-                    pieces += os.pread(
-                        native.dat_fd(), span.length, stored.data_offset + span.start
-                    )
+                    offset = stored.data_offset + span.start
+                    pieces += _read_exactly(native.dat_fd(), span.length, offset)
         finally:
             native.release()
         pieces += frame.tail
@@ -301,3 +312,41 @@ class _Reply:
             response.headers["Content-Length"] = str(len(pieces))
         response.body = pieces
         return response
+
+
+def _scalars(value: object) -> str:
+    """Text of a JSON string as Go decodes it: halves of surrogate pairs are replaced."""
+    if not isinstance(value, str):
+        return ""
+    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _read_ahead(fd: int, offset: int, length: int) -> None:
+    """Gets a range moving, and waits for its beginning, so that the event loop need not."""
+    os.posix_fadvise(fd, offset, length, os.POSIX_FADV_WILLNEED)
+    end = offset + min(length, _READ_AHEAD_BYTES)
+    while offset < end:
+        piece = os.pread(fd, min(end - offset, _READ_STEP_BYTES), offset)
+        if not piece:
+            return
+        offset += len(piece)
+
+
+def _read_exactly(fd: int, length: int, offset: int) -> bytes:
+    """All of a range of a data file.
+
+    Raises:
+        DiskIOError: the file cannot be read, or ends early.
+    """
+    pieces = []
+    try:
+        while length:
+            piece = os.pread(fd, min(length, _READ_STEP_BYTES), offset)
+            if not piece:
+                raise DiskIOError(f"the data file ends at {offset}")
+            pieces.append(piece)
+            offset += len(piece)
+            length -= len(piece)
+    except OSError as error:
+        raise DiskIOError(f"read at {offset}: {error}") from error
+    return b"".join(pieces)

@@ -1,15 +1,13 @@
 """A request whose head has been parsed, and the rules that frame its body.
 
-httptools (llhttp) does the parsing; what it lets through but a storage server should not guess about
-(both framings at once, lengths that disagree, bare line feeds, folded lines) is refused here with the
-answer that Go's server gives to a malformed request.
+The grammar is that of Go's server, with its answers to what it refuses, except where two parsers
+could see two different requests in the same bytes: bare line feeds, folded lines, both framings at
+once and a coding sent by an HTTP/1.0 client are refused although Go accepts them.
 """
 
 import re
 from dataclasses import dataclass, field
 from typing import Final
-
-import httptools
 
 from fastvol.errors import InvalidRequestError
 from fastvol.http.headers import Headers, RawHeaders, is_token
@@ -17,9 +15,11 @@ from fastvol.http.query import Target, decode_path, split_target
 from fastvol.limits import HTTP_HEAD_BYTES_MAX
 
 _REQUEST_LINE: Final = re.compile(rb"([^ \r\n]+) ([^ \r\n]+) HTTP/([0-9])\.([0-9])\r\n")
+_HEADER: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
 _HOST: Final = re.compile(rb"[A-Za-z0-9!$%&'()*+,\-.:;=\[\]_~]*")
-_LENGTH: Final = re.compile(rb"[0-9]{1,18}")
-_BAD_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_LENGTH: Final = re.compile(rb"0*([0-9]{1,19})")
+_LENGTH_MAX: Final = (1 << 63) - 1
+_TOKEN_BOUNDARY: Final = re.compile(rb"[ ,\t]+")
 
 
 class MalformedRequestError(InvalidRequestError):
@@ -28,14 +28,16 @@ class MalformedRequestError(InvalidRequestError):
     Attributes:
         status: for example 400 or 505.
         reason: what stands in the status line behind the code.
-        body: plain text.
+        body: plain text; empty for an answer without a body.
     """
 
-    def __init__(self, status: int = 400, reason: str = "Bad Request", body: str = "") -> None:
+    def __init__(
+        self, status: int = 400, reason: str = "Bad Request", body: str | None = None
+    ) -> None:
         super().__init__(reason)
         self.status = status
         self.reason = reason
-        self.body = body or f"{status} {reason}"
+        self.body = f"{status} {reason}" if body is None else body
 
 
 @dataclass(slots=True)
@@ -61,153 +63,90 @@ class Request:
         return self.chunked or bool(self.content_length)
 
 
-class HeadParser:
-    """Parses one head; afterwards fed with a chunked body, if the request has one."""
+def parse_head(head: bytes) -> Request:
+    """The request of a head that ends with its empty line.
 
-    def __init__(self) -> None:
-        self._parser = httptools.HttpRequestParser(self)
-        self._raw: RawHeaders = []
-        self.body = bytearray()
-        self.complete = False
-        self.began_another = False
-        self._begun = False
-        self._in_body = False
-        self._idle_bytes = 0
-
-    # httptools callbacks -------------------------------------------------------------------------
-    def on_message_begin(self) -> None:
-        self.began_another = self._begun
-        self._begun = True
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._in_body:  # trailers are nobody's business
-            self._raw.append((name, value))
-
-    def on_body(self, data: bytes) -> None:
-        self._idle_bytes = 0
-        if not self.began_another:
-            self.body += data
-
-    def on_message_complete(self) -> None:
-        self.complete = True
-
-    # -----------------------------------------------------------------------------------------------
-    def parse(self, head: bytes) -> Request:
-        """The request of a head that ends with its empty line.
-
-        Raises:
-            MalformedRequestError
-        """
-        line = _REQUEST_LINE.match(head)
-        if line is None:
-            raise MalformedRequestError
-        method, target, major, minor = line.groups()
-        _check_version(major, minor)
-        _check_lines(head[line.end() :])
-        # Before llhttp, which knows only one word for whatever is wrong with a coding.
-        _framing(_plain_headers(head[line.end() :]), http10=minor == b"0")
-        try:
-            self._parser.feed_data(head)
-        except httptools.HttpParserUpgrade:
-            pass  # an offer, which Go's server and this one pass over: Java's client makes it
-        except httptools.HttpParserError:
-            # llhttp knows a fixed list of methods; others are for the router to refuse.
-            if method.decode("latin-1") in _LLHTTP_METHODS or not is_token(method):
-                raise MalformedRequestError from None
-            self._raw = _plain_headers(head[line.end() :])
-        return self._request(method.decode("latin-1"), target, minor == b"0")
-
-    def feed_chunked(self, data: bytes | bytearray) -> None:
-        """More of a chunked body.
-
-        Raises:
-            InvalidRequestError: the chunk framing is wrong, or there is no end of chunk extensions
-                or trailers; Go's words.
-        """
-        self._in_body = True
-        self._idle_bytes += len(data)
-        try:
-            self._parser.feed_data(bytes(data))
-        except httptools.HttpParserError as error:
-            if self.complete:
-                self.began_another = True
-                return
-            raise InvalidRequestError("invalid byte in chunk length") from error
-        if self._idle_bytes > HTTP_HEAD_BYTES_MAX and not self.complete:
-            raise InvalidRequestError("chunked line too long")
-
-    def _request(self, method: str, raw_target: bytes, http10: bool) -> Request:
-        headers = Headers(self._raw)
-        hosts = [value for name, value in self._raw if name.lower() == b"host"]
-        if not http10 and not hosts:
-            reason = "Bad Request: missing required Host header"
-            raise MalformedRequestError(400, reason)
-        if len(hosts) > 1 or (hosts and _HOST.fullmatch(hosts[0]) is None):
-            raise MalformedRequestError(400, "Bad Request: malformed Host header")
-        chunked, length = _framing(self._raw, http10=http10)
-        expect = headers.get(b"expect").lower()
-        if expect not in (b"", b"100-continue"):
-            raise MalformedRequestError(417, "Expectation Failed", " ")
-        try:
-            target = split_target(raw_target)
-            path = decode_path(target.raw_path)
-        except InvalidRequestError:
-            raise MalformedRequestError from None
-        connection = headers.tokens(b"connection")
-        keep_alive = b"close" not in connection and (not http10 or b"keep-alive" in connection)
-        return Request(
-            method=method,
-            target=target,
-            path=path,
-            headers=headers,
-            http10=http10,
-            keep_alive=keep_alive,
-            content_length=length,
-            chunked=chunked,
-            expects_continue=bool(expect) and not http10,
-        )
+    Raises:
+        MalformedRequestError
+    """
+    line = _REQUEST_LINE.match(head)
+    if line is None:
+        raise MalformedRequestError
+    method, raw_target, major, minor = line.groups()
+    if not is_token(method):
+        raise MalformedRequestError
+    raw = _headers(head[line.end() : -4])
+    _check_version(method, major)
+    http10 = minor == b"0"
+    headers = Headers(raw)
+    _check_host(raw, needed=not http10 and method != b"CONNECT")
+    chunked, length = _framing(raw, http10=http10)
+    expected = _tokens(headers.get(b"expect"))
+    if expected and b"100-continue" not in expected:
+        raise MalformedRequestError(417, "Expectation Failed", "")
+    target, path = _target(method, raw_target)
+    return Request(
+        method=method.decode("ascii"),
+        target=target,
+        path=path,
+        headers=headers,
+        http10=http10,
+        keep_alive=_keeps_alive(raw, http10=http10),
+        content_length=length,
+        chunked=chunked,
+        expects_continue=bool(expected) and not http10,
+    )
 
 
-_LLHTTP_METHODS: Final = frozenset(
-    (  # noqa: SIM905 - a list of 35 quoted words reads worse
-        "DELETE GET HEAD POST PUT CONNECT OPTIONS TRACE COPY LOCK MKCOL MOVE PROPFIND PROPPATCH "
-        "SEARCH UNLOCK BIND REBIND UNBIND ACL REPORT MKACTIVITY CHECKOUT MERGE M-SEARCH NOTIFY "
-        "SUBSCRIBE UNSUBSCRIBE PATCH PURGE MKCALENDAR LINK UNLINK SOURCE QUERY"
-    ).split()
-)
+def _headers(block: bytes) -> RawHeaders:
+    """Names and values of the lines between request line and empty line."""
+    raw: RawHeaders = []
+    if not block:
+        return raw
+    for line in block.split(b"\r\n"):
+        match = _HEADER.fullmatch(line)
+        if match is None:
+            raise _bad_line(line)
+        raw.append((match[1], match[2]))
+    return raw
 
 
-def _check_version(major: bytes, minor: bytes) -> None:
-    if major == b"1" and minor in (b"0", b"1"):
+def _bad_line(line: bytes) -> MalformedRequestError:
+    """Go names the fault only when blanks are all that is wrong with the name."""
+    name, colon, _ = line.partition(b":")
+    if colon and b" " in name and name[:1] != b" " and is_token(name.replace(b" ", b"")):
+        return MalformedRequestError(400, "Bad Request: invalid header name")
+    return MalformedRequestError()
+
+
+def _check_version(method: bytes, major: bytes) -> None:
+    if major == b"1":
         return
-    if int(major) >= 2:
-        raise MalformedRequestError(505, "HTTP Version Not Supported: unsupported protocol version")
-    raise MalformedRequestError
+    if major == b"2" and method == b"PRI":
+        # The HTTP/2 preface, whose sender waits for frames and reads no text.
+        raise MalformedRequestError(400, "Bad Request", "")
+    raise MalformedRequestError(505, "HTTP Version Not Supported: unsupported protocol version")
 
 
-def _check_lines(block: bytes) -> None:
-    """Line ends and header shapes on which parsers disagree."""
-    for line in block.split(b"\r\n"):
-        if b"\n" in line or b"\r" in line or line[:1] in (b" ", b"\t"):
-            raise MalformedRequestError
-        if not line:
-            continue
-        name, colon, value = line.partition(b":")
-        if not colon:
-            raise MalformedRequestError
-        if not is_token(name):
-            raise MalformedRequestError(400, "Bad Request: invalid header name")
-        if _BAD_VALUE.search(value):
-            raise MalformedRequestError
+def _check_host(raw: RawHeaders, *, needed: bool) -> None:
+    hosts = _values(raw, b"host")
+    if needed and not hosts:
+        raise MalformedRequestError(400, "Bad Request: missing required Host header")
+    if len(hosts) > 1:
+        raise MalformedRequestError
+    if hosts and _HOST.fullmatch(hosts[0]) is None:
+        raise MalformedRequestError(400, "Bad Request: malformed Host header")
 
 
-def _plain_headers(block: bytes) -> RawHeaders:
-    pairs: RawHeaders = []
-    for line in block.split(b"\r\n"):
-        name, colon, value = line.partition(b":")
-        if colon:
-            pairs.append((name, value.strip(b" \t")))
-    return pairs
+def _target(method: bytes, raw_target: bytes) -> tuple[Target, str]:
+    """Target and decoded path; a CONNECT may name a host instead, which has no path."""
+    if method == b"CONNECT" and not raw_target.startswith(b"/"):
+        return Target(b"", b""), ""
+    try:
+        target = split_target(raw_target)
+        return target, decode_path(target.raw_path)
+    except InvalidRequestError:
+        raise MalformedRequestError from None
 
 
 def _framing(raw: RawHeaders, *, http10: bool) -> tuple[bool, int | None]:
@@ -216,16 +155,33 @@ def _framing(raw: RawHeaders, *, http10: bool) -> tuple[bool, int | None]:
     Raises:
         MalformedRequestError: the framing is ambiguous or unknown.
     """
-    codings = [value for name, value in raw if name.lower() == b"transfer-encoding"]
-    lengths = [value.strip(b" \t") for name, value in raw if name.lower() == b"content-length"]
+    codings = _values(raw, b"transfer-encoding")
+    lengths = _values(raw, b"content-length")
     if codings:
-        if len(codings) > 1 or codings[0].strip(b" \t").lower() != b"chunked":
+        if len(codings) > 1 or codings[0].lower() != b"chunked":
             raise MalformedRequestError(501, "Not Implemented", "Unsupported transfer encoding")
         if lengths or http10:
             raise MalformedRequestError
         return True, None
     if not lengths:
         return False, None
-    if len(set(lengths)) > 1 or _LENGTH.fullmatch(lengths[0]) is None:
+    match = _LENGTH.fullmatch(lengths[0])
+    if match is None or len(set(lengths)) > 1 or int(match[1]) > _LENGTH_MAX:
         raise MalformedRequestError
-    return False, int(lengths[0])
+    return False, int(match[1])
+
+
+def _keeps_alive(raw: RawHeaders, *, http10: bool) -> bool:
+    """Whether the connection outlives the response (net/http: shouldClose)."""
+    tokens = {token for value in _values(raw, b"connection") for token in _tokens(value)}
+    return b"close" not in tokens and (not http10 or b"keep-alive" in tokens)
+
+
+def _tokens(value: bytes) -> list[bytes]:
+    """Lower-case words of a list header."""
+    return [word for word in _TOKEN_BOUNDARY.split(value.lower()) if word] if value else []
+
+
+def _values(raw: RawHeaders, wanted: bytes) -> list[bytes]:
+    """All values of a header, without surrounding blanks."""
+    return [value.strip(b" \t") for name, value in raw if name.lower() == wanted]

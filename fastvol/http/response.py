@@ -43,6 +43,10 @@ REASONS: Final[dict[int, str]] = {
     505: "HTTP Version Not Supported",
 }
 _BODYLESS: Final = frozenset({204, 304})
+_FRAMING_HEADERS: Final = frozenset(
+    {"Connection", "Keep-Alive", "Trailer", "Transfer-Encoding", "Upgrade"}
+)
+"""What only the writer may say: a stored pair of this name would break the connection's framing."""
 PLAIN_TEXT: Final = "text/plain; charset=utf-8"
 
 
@@ -99,9 +103,10 @@ class HeaderWriter:
         version = "HTTP/1.0" if http10 else "HTTP/1.1"
         lines = [f"{version} {status} {REASONS.get(status, 'Status')}"]
         lines += [
-            f"{name}: {_safe(headers[name])}" for name in sorted(headers) if is_token(name.encode())
+            f"{name}: {_safe(headers[name])}" for name in sorted(headers) if _is_sendable(name)
         ]
-        lines.append(f"Date: {self.date()}")
+        if "Date" not in headers:
+            lines.append(f"Date: {self.date()}")
         length = response.body_length
         declared = status in _BODYLESS or "Content-Length" in headers
         if not declared and (length or not is_head):
@@ -127,6 +132,10 @@ class HeaderWriter:
             and not headers.get("Content-Encoding")
             and response.body_length > 0
         )
+
+
+def _is_sendable(name: str) -> bool:
+    return name not in _FRAMING_HEADERS and is_token(to_bytes(name))
 
 
 def _safe(value: str) -> str:

@@ -71,8 +71,8 @@ class Router:
             log.exception("checking %s %s failed", request.method, request.path)
             return Response(500, close=True)
 
-    def wants_body(self, request: Request) -> bool:
-        """Whether the body means anything; one that does not is dropped, and only while it is short."""
+    def is_upload(self, request: Request) -> bool:
+        """Whether a handler wants the request's body, however long."""
         return self._object_handler(request) is self._write
 
     def handle(self, request: Request) -> Answer:
@@ -114,13 +114,16 @@ class Router:
     # ---------------------------------------------------------------------------------------------
 
     def _is_bare(self, request: Request, response: Response) -> bool:
-        return response.status == 307 or request.path in self._bare
+        """Answers of the multiplexer itself, and static files."""
+        return response.status == 307 or request.path in self._bare or request.path in ("", "*")
 
     def _is_object_path(self, request: Request) -> bool:
         return request.public or request.path not in self._exact
 
     def _object_handler(self, request: Request) -> Handler | None:
         if request.path in self._bare or not self._is_object_path(request):
+            return None
+        if clean_location(request.target) is not None:
             return None
         if request.method in ("GET", "HEAD"):
             return self._read
@@ -131,10 +134,12 @@ class Router:
         return self._delete if request.method == "DELETE" else None
 
     def _route(self, request: Request) -> Answer:
-        if request.method == "CONNECT":
+        if not request.path:
             return text_error(404, b"404 page not found\n")
-        if request.method == "OPTIONS" and request.target.raw_path == b"*":
-            return Response(200)
+        if request.path == "*":
+            if request.method == "OPTIONS":
+                return Response(200, {"Content-Length": "0"})
+            return Response(400, close=True)
         location = clean_location(request.target)
         if location is not None:
             return self._redirect(request, location)

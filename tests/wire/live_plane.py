@@ -56,7 +56,9 @@ class LivePlane:
         fast_write: bool = True,
         options: PlaneOptions | None = None,
         public: bool = False,
+        stop_seconds: float = 5,
     ) -> None:
+        self._stop_seconds = stop_seconds
         self._options = options or PlaneOptions(file_bytes_max=1 << 20)
         self._public = public
         self._directory = directory
@@ -148,7 +150,7 @@ class LivePlane:
         plane.listen(self._listener, public=self._public)
         self._ready.set()
         await self._stop.wait()
-        await plane.stop(5)
+        await plane.stop(self._stop_seconds)
         workers.shutdown()
 
     def connections(self) -> int:
