@@ -111,6 +111,17 @@ def started(*servers: Server) -> Iterator[None]:
             server.kill()
 
 
+def joined(master: Server, server: Server) -> bool:
+    """Whether the master knows the volume server."""
+    return f"{HOST}:{server.port}" in get(master.port, "/dir/status").body.decode()
+
+
+def volume_status(server: Server) -> dict[int, dict[str, Any]]:
+    """What a volume server says of its volumes, by id."""
+    volumes = get(server.port, "/status").json()["Volumes"] or ()
+    return {int(volume["Id"]): volume for volume in volumes}
+
+
 # --- a cluster ----------------------------------------------------------------------------------
 
 

@@ -18,7 +18,7 @@ from differential_request import (
     Case,
     message,
 )
-from differential_uploads import form, part
+from forms import form, part
 
 SMALL: Final = f"{ORDINARY},11{COOKIE}"
 LARGE: Final = f"{ORDINARY},12{COOKIE}"

@@ -23,6 +23,7 @@ from differential_request import (
     Header,
     message,
 )
+from forms import form, part
 
 
 def seen(group: str, fid: str, deviation: str = "") -> Iterator[Case]:
@@ -76,24 +77,6 @@ def raw_uploads(fids: Iterator[str]) -> Iterator[Case]:
         yield from seen("raw", fid)
         if extension:
             yield Case("raw", message("GET", f"/{fid}{extension}"))
-
-
-def form(*parts: tuple[str, bytes], boundary: str = "X") -> bytes:
-    """A multipart body; a part is its header lines and its data."""
-    pieces = [
-        b"--" + boundary.encode() + b"\r\n" + head.encode("latin-1") + b"\r\n" + data + b"\r\n"
-        for head, data in parts
-    ]
-    return b"".join(pieces) + b"--" + boundary.encode() + b"--\r\n"
-
-
-def part(filename: str | None, kind: str = "", *more: str) -> str:
-    """Header lines of a part."""
-    disposition = 'Content-Disposition: form-data; name="f"'
-    if filename is not None:
-        disposition += f'; filename="{filename}"'
-    lines = [disposition, *([f"Content-Type: {kind}"] if kind else []), *more]
-    return "".join(f"{line}\r\n" for line in lines)
 
 
 MULTIPART: Final = [

@@ -11,11 +11,11 @@ from typing import Any, Final
 
 import grpc
 import pytest
-from cluster import FASTVOL, Server, master_server, started, volume_rpc, volume_server, weed
+from cluster import FASTVOL, Server, joined, master_server, started, volume_rpc, volume_server, weed
 from daemons import GRPC_OFFSET, wait_until
 from google.protobuf import text_format
 from google.protobuf.message_factory import GetMessageClass
-from http_calls import CALL_SECONDS_MAX, HOST, get, put
+from http_calls import CALL_SECONDS_MAX, HOST, put
 
 from fastvol.pb import volume_server_pb2 as pb
 
@@ -204,10 +204,6 @@ def answers_fixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answer
                 wait_until(lambda server=server: joined(master, server), "it has joined")
                 found[name] = converse(server, master)
     yield found
-
-
-def joined(master: Server, server: Server) -> bool:
-    return f"{HOST}:{server.port}" in get(master.port, "/dir/status").body.decode()
 
 
 def converse(server: Server, master: Server) -> list[tuple[str, str, bool]]:

@@ -4,19 +4,24 @@ import gzip
 import os
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from pathlib import Path
 
 import pytest
-from weed_processes import (
-    WeedServer,
-    ask,
-    multipart,
+from cluster import (
+    Server,
+    joined,
+    master_server,
+    started,
+    volume_server,
     volume_status,
-    weed_master,
-    weed_volume,
+    weed,
 )
+from daemons import START_SECONDS_MAX, wait_until
+from forms import form, part
+from http_calls import get, request
 
 from fastvol._cffi.crc32c import crc32c
 from fastvol.errors import NeedleNotFoundError
@@ -34,6 +39,7 @@ VERSION = {OLD: 2}
 VOLUME_TTL = {EXPIRING: TTL.parse("3d")}
 MODIFIED = 1_700_000_000
 UPLOADED = Needle.HAS_NAME | Needle.HAS_MIME | Needle.HAS_LAST_MODIFIED
+BOUNDARY = "-----------------------7f4e0b1d"  # nothing that random data has
 TEXT = b"some text that gzip makes shorter. " * 40
 
 
@@ -129,7 +135,7 @@ class Shelf:
         for volume in volumes.values():
             volume.close()
 
-    def check_by_http(self, server: WeedServer) -> None:
+    def check_by_http(self, server: Server) -> None:
         for item in self.stored.values():
             check_reply(server, item)
 
@@ -142,7 +148,7 @@ class Shelf:
                     check_needle(volume, item)
             volume.close()
 
-    def check_counts(self, server: WeedServer) -> None:
+    def check_counts(self, server: Server) -> None:
         """The numbers after a load are those that the master hears."""
         told = volume_status(server)
         for volume_id in (PLAIN, PICTURES, EXPIRING, OLD):
@@ -167,8 +173,8 @@ class Shelf:
             )
 
 
-def check_reply(server: WeedServer, item: Stored) -> None:
-    reply = ask(server.port, "GET", f"/{item.fid}", headers={"Accept-Encoding": "gzip"})
+def check_reply(server: Server, item: Stored) -> None:
+    reply = get(server.port, f"/{item.fid}", Accept_Encoding="gzip")
     if item.data is None:
         assert reply.status == 404, item
         return
@@ -176,7 +182,7 @@ def check_reply(server: WeedServer, item: Stored) -> None:
     if item.compressed:
         assert reply.headers["content-encoding"] == "gzip"
         assert gzip.decompress(reply.body) == item.data
-        assert ask(server.port, "GET", f"/{item.fid}").body == item.data
+        assert get(server.port, f"/{item.fid}").body == item.data
     else:
         assert reply.body == item.data
     assert reply.headers["etag"] == f'"{crc32c(item.payload):08x}"'
@@ -261,31 +267,43 @@ def by_weed() -> list[Stored]:
     return items
 
 
-def write_by_weed(server: WeedServer, shelf: Shelf, items: list[Stored]) -> None:
+def write_by_weed(server: Server, shelf: Shelf, items: list[Stored]) -> None:
     for item in items:
         if item.data is None:
-            reply = ask(server.port, "DELETE", f"/{item.fid}")
+            reply = request(server.port, "DELETE", f"/{item.fid}")
             assert reply.status == 202, (item, reply)
             shelf.remember(item)
             continue
         query = f"ts={MODIFIED}" + (f"&ttl={item.ttl}" if item.ttl.count else "")
-        part_headers = {"Content-Encoding": "gzip"} if item.compressed else {}
-        body, headers = multipart(
-            item.name.decode(), item.payload, item.mime.decode(), part_headers
-        )
+        encoding = ["Content-Encoding: gzip"] if item.compressed else []
+        head = part(item.name.decode("latin-1"), item.mime.decode(), *encoding)
+        body = form((head, item.payload), boundary=BOUNDARY)
+        headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
         headers.update({f"Seaweed-{name}": value for name, value in item.pairs.items()})
-        reply = ask(server.port, "POST", f"/{item.fid}?{query}", body, headers)
+        reply = request(server.port, "POST", f"/{item.fid}?{query}", body, headers)
         assert reply.status == 201, (item, reply)
         shelf.remember(item)
 
 
 @pytest.fixture(name="master", scope="module")
-def master_fixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WeedServer]:
-    with weed_master(tmp_path_factory.mktemp("master")) as master:
-        yield master
+def master_fixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = master_server(tmp_path_factory.mktemp("master"))
+    with started(server):
+        yield server.ready("/dir/status")
 
 
-def test_by_turns(tmp_path: Path, master: WeedServer) -> None:
+@contextmanager
+def served_by_weed(base: Path, master: Server) -> Iterator[Server]:
+    """The real server of ``data``, known to the master; stopped in good order, so all is there."""
+    server = volume_server(weed(base), base, base / "data", [master.port])
+    with started(server):
+        server.ready()
+        wait_until(lambda: joined(master, server), "it has joined", START_SECONDS_MAX)
+        yield server
+        server.stop()
+
+
+def test_by_turns(tmp_path: Path, master: Server) -> None:
     """Each reads all that the other wrote, overwrote and deleted, and counts it alike."""
     data = tmp_path / "data"
     data.mkdir()
@@ -293,7 +311,7 @@ def test_by_turns(tmp_path: Path, master: WeedServer) -> None:
     shelf.create()
     shelf.write(*by_fastvol())
     shelf.check_by_fastvol()
-    with weed_volume(tmp_path, master, data) as server:
+    with served_by_weed(tmp_path, master) as server:
         shelf.check_by_http(server)
         shelf.check_counts(server)
         write_by_weed(server, shelf, by_weed())
@@ -304,12 +322,12 @@ def test_by_turns(tmp_path: Path, master: WeedServer) -> None:
         Stored(PLAIN, 41, b"overwritten again", b"again", b"a/b"),
         Stored(OLD, 35, None),
     )
-    with weed_volume(tmp_path, master, data) as server:
+    with served_by_weed(tmp_path, master) as server:
         shelf.check_by_http(server)
         shelf.check_counts(server)
 
 
-def test_a_healed_volume_is_writable_there(tmp_path: Path, master: WeedServer) -> None:
+def test_a_healed_volume_is_writable_there(tmp_path: Path, master: Server) -> None:
     """Torn tails and lost rows, which the real server only serves read-only or not at all."""
     data = tmp_path / "data"
     data.mkdir()
@@ -324,7 +342,7 @@ def test_a_healed_volume_is_writable_there(tmp_path: Path, master: WeedServer) -
     (data / "6.idx").unlink()
     shelf.stored[OLD, 4] = Stored(OLD, 4, None)  # without its row it looks like a tombstone
     shelf.check_by_fastvol()
-    with weed_volume(tmp_path, master, data) as server:
+    with served_by_weed(tmp_path, master) as server:
         shelf.check_counts(server)
         shelf.check_by_http(server)
         write_by_weed(
@@ -339,7 +357,7 @@ def test_a_healed_volume_is_writable_there(tmp_path: Path, master: WeedServer) -
     shelf.check_by_fastvol()
 
 
-def test_an_expired_needle_is_gone_for_both(tmp_path: Path, master: WeedServer) -> None:
+def test_an_expired_needle_is_gone_for_both(tmp_path: Path, master: Server) -> None:
     data = tmp_path / "data"
     data.mkdir()
     shelf = Shelf(data)
@@ -356,6 +374,6 @@ def test_an_expired_needle_is_gone_for_both(tmp_path: Path, master: WeedServer) 
         volume.read(1)
     assert volume.read(2).data == b"fresh"
     volume.close()
-    with weed_volume(tmp_path, master, data) as server:
-        assert ask(server.port, "GET", f"/{old.fid}").status == 404
-        assert ask(server.port, "GET", f"/{fresh.fid}").body == b"fresh"
+    with served_by_weed(tmp_path, master) as server:
+        assert get(server.port, f"/{old.fid}").status == 404
+        assert get(server.port, f"/{fresh.fid}").body == b"fresh"
