@@ -702,9 +702,6 @@ static int on_readable(fv_conn *conn)
         return FV_CONN_PYTHON; /* a request cut off: it has the words for that */
     if (n <= 0)
         return FV_CONN_CLOSED;
-    /* What is cut off may deserve words; the complete handlers have them. */
-    if (n == 0)
-        return length > 0 ? FV_CONN_PYTHON : FV_CONN_CLOSED;
     conn->active_ms = now_ms();
     return answer(conn, input_buffer, length + (size_t)n);
 }
@@ -753,11 +750,9 @@ static int on_cold_read_done(fv_conn *conn, int result)
         return result == FV_OK ? on_writable(conn) : FV_CONN_CLOSED;
     }
     /* The answers before this one may still be on their way out. */
-    int state = conn->out != NULL || conn->file_left > 0 ? FV_CONN_WRITE : go_on(conn);
-    /* Only now is the volume known to be the one that was read: this knowledge must not be kept. */
-    if (conn->warm.offset != UINT64_MAX)
-        conn->warm.offset = 0;
-    return state;
+    if (conn->out != NULL || conn->file_left > 0)
+        return FV_CONN_WRITE;
+    return go_on(conn);
 }
 
 /* ---- events ----------------------------------------------------------------------------------- */

@@ -12,9 +12,9 @@ from typing import Final
 
 from fastvol.errors import InvalidRequestError
 from fastvol.http.go_text import go_quote, to_text
-from fastvol.limits import HTTP_CHUNK_EXCESS_BYTES_MAX, HTTP_CHUNK_LINE_BYTES_MAX, MIB
+from fastvol.limits import HTTP_CHUNK_EXCESS_BYTES_MAX, HTTP_CHUNK_LINE_BYTES_MAX, KIB, MIB
 
-_GROWTH_FIRST_BYTES: Final = 1 * MIB
+_GROWTH_FIRST_BYTES: Final = 64 * KIB
 _GROWTH_BYTES_MAX: Final = 16 * MIB
 _HEX: Final = frozenset(b"0123456789abcdefABCDEF")
 _CHUNK_DIGITS_MAX: Final = 16

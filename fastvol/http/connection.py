@@ -217,11 +217,6 @@ class Connection:
         self._buffer = bytearray()
         return self._native.give(buffer)
 
-    def _next_turn(self) -> None:
-        if self._state is State.HEAD:
-            self._on_head_bytes()
-            self._give_back()
-
     # --- receiving ------------------------------------------------------------------------------
 
     def _receive(self) -> None:
@@ -454,28 +449,6 @@ class Connection:
             self.close()
 
     # --- the end --------------------------------------------------------------------------------
-
-    def _end_output(self) -> None:
-        self._buffer = bytearray()
-        self._body = bytearray()
-        try:
-            self._socket.shutdown(socket.SHUT_WR)
-        except OSError:
-            self.close()
-            return
-        self._state = State.LINGER
-        self._native.watch(readable=True)
-        self._loop.call_later(_LINGER_SECONDS, self.close)
-
-    def _drop_input(self) -> None:
-        try:
-            if self._socket.recv(_RECEIVE_BYTES):
-                return
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            pass
-        self.close()
 
     @property
     def idle(self) -> bool:

@@ -32,11 +32,6 @@ class Headers:
         value = self._first.get(name)
         return "" if value is None else to_text(value.strip(b" \t"))
 
-    def tokens(self, name: bytes) -> set[bytes]:
-        """The lower-case members of all the lists under ``name``."""
-        values = (value for key, value in self.raw if key.lower() == name)
-        return {token.strip(b" \t").lower() for value in values for token in value.split(b",")}
-
     def __contains__(self, name: bytes) -> bool:
         return name in self._first
 

@@ -119,14 +119,8 @@ class DataPlane:
     def _on_events(self) -> None:
         for token, event in self.native_loop.poll():
             connection = self._connections.get(token)
-            if connection is None:
-                continue
-            try:
+            if connection is not None:
                 connection.on_event(event)
-            except Exception:
-                # Each event is told once: those of the other connections must not be lost with it.
-                log.exception("serving a connection failed")
-                connection.close()
 
     def _schedule_sweep(self) -> None:
         self._sweep = self.loop.call_later(_SWEEP_SECONDS, self._sweep_connections)
@@ -135,9 +129,7 @@ class DataPlane:
         self._schedule_sweep()
         for token in self.native_loop.expired(self._idle_ms, self._head_ms):
             connection = self._connections.get(token)
-            if connection is None:
-                continue
-            try:
+            if connection is not None:
                 connection.on_expired()
 
     # --- stopping -------------------------------------------------------------------------------

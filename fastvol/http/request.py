@@ -12,7 +12,6 @@ from typing import Final
 from fastvol.errors import InvalidRequestError
 from fastvol.http.headers import Headers, RawHeaders, is_token
 from fastvol.http.query import Target, decode_path, split_target
-from fastvol.limits import HTTP_HEAD_BYTES_MAX
 
 _REQUEST_LINE: Final = re.compile(rb"([^ \r\n]+) ([^ \r\n]+) HTTP/([0-9])\.([0-9])\r\n")
 _HEADER: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")

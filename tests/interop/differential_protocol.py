@@ -66,7 +66,7 @@ MALFORMED: Final[list[tuple[str, bytes]]] = [
     ("", b"GE(T /1,1111223344 HTTP/1.1\r\nHost: v\r\n\r\n"),
     ("", b"GET 1,1111223344 HTTP/1.1\r\nHost: v\r\n\r\n"),
     ("refusal", b"GET * HTTP/1.1\r\nHost: v\r\n\r\n"),
-    ("strict", b"GET /1,1111223344 HTTP/1.2\r\nHost: v\r\n\r\n"),
+    ("", b"GET /1,1111223344 HTTP/1.2\r\nHost: v\r\n\r\n"),
     ("", b"GET /1,1111223344 HTTP/2.0\r\nHost: v\r\n\r\n"),
     ("words", b"GET /1,1111223344 HTTP/0.9\r\nHost: v\r\n\r\n"),
     ("", b"GET /1,1111223344 HTTP/1.1x\r\nHost: v\r\n\r\n"),
@@ -114,7 +114,7 @@ def framings(fids: Iterator[str]) -> Iterator[Case]:
     chunked = "Transfer-Encoding: chunked\r\n"
     yield put("Content-Length: 5\r\n", b"hello")
     yield put("Content-Length:  5 \r\n", b"hello")
-    yield put("Content-Length: 5\r\nContent-Length: 5\r\n", b"hello", "strict")
+    yield put("Content-Length: 5\r\nContent-Length: 5\r\n", b"hello")
     yield put("Content-Length: 5\r\nContent-Length: 6\r\n", b"hello!")
     for text in ("+5", "-1", "5a", "0x5", "", "99999999999999999999", "5,5"):
         yield put(f"Content-Length: {text}\r\n", b"hello")
@@ -137,8 +137,8 @@ def framings(fids: Iterator[str]) -> Iterator[Case]:
     yield put(expect.replace("100", "200"), b"hello", "words")
     yield put(expect, b"hello", fid="bad,fid")
     yield put(expect, b"hello", "no interim", fid="1,bad")
-    yield put(expect, b"hello", "body read", method="DELETE", fid=SMALL)
-    yield put(expect, b"hello", "body read", method="GET", fid=SMALL)
+    yield put(expect, b"hello", method="DELETE", fid=SMALL)
+    yield put(expect, b"hello", method="GET", fid=SMALL)
     for body in (bytes(1000), bytes(300_000)):  # bodies that nobody reads
         length = f"Content-Length: {len(body)}\r\n"
         yield put(length, body, method="PATCH", fid=SMALL)

@@ -15,6 +15,7 @@ from fastvol._cffi.crc32c import crc32c
 from fastvol.formats.needle import Needle
 from fastvol.http.connection import Connection
 from fastvol.http.plane import PlaneOptions
+from fastvol.http.request import Request
 from fastvol.volume.volume import Volume
 from tests.wire.live_plane import LivePlane, Reader
 
@@ -51,15 +52,15 @@ def test_a_version_of_many_digits_is_malformed(plane: LivePlane) -> None:
 def test_a_failure_ends_its_own_connection_only(
     plane: LivePlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Connection._on_head
+    real = Connection._answer
 
-    def failing(self: Connection, head: bytes) -> None:
-        if b"X-Fail" in head:
+    def failing(self: Connection, request: Request) -> None:
+        if b"x-fail" in request.headers:
             time.sleep(0.2)  # so that the others' events come in one batch with the next failure
             raise RuntimeError("on purpose")
-        real(self, head)
+        real(self, request)
 
-    monkeypatch.setattr(Connection, "_on_head", failing)
+    monkeypatch.setattr(Connection, "_answer", failing)
     bad = TO_PYTHON.replace(b"Host", b"X-Fail: 1\r\nHost")
     sockets = [plane.connect() for _ in range(12)]
     for at, sock in enumerate(sockets):
