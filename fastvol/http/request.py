@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
+import httptools
+
 from fastvol.errors import InvalidRequestError
 from fastvol.http.headers import Headers, RawHeaders, is_token
 from fastvol.http.query import Target, decode_path, split_target
@@ -98,16 +100,39 @@ def parse_head(head: bytes) -> Request:
 
 
 def _headers(block: bytes) -> RawHeaders:
-    """Names and values of the lines between request line and empty line."""
-    raw: RawHeaders = []
+    """Names and values of the lines between request line and empty line.
+
+    llhttp takes them apart; lines on which parsers disagree are refused before it sees them.
+    """
     if not block:
-        return raw
+        return []
+    pairs: RawHeaders = []
     for line in block.split(b"\r\n"):
         match = _HEADER.fullmatch(line)
         if match is None:
             raise _bad_line(line)
-        raw.append((match[1], match[2]))
-    return raw
+        pairs.append((match[1], match[2]))
+    collector = _HeaderCollector()
+    try:
+        httptools.HttpRequestParser(collector).feed_data(
+            b"GET / HTTP/1.1\r\n" + block + b"\r\n\r\n"
+        )
+    except httptools.HttpParserUpgrade:
+        pass  # an offer, which Go's server and this one pass over: Java's client makes it
+    except httptools.HttpParserError:
+        # It judges the framing as well, with one word for every fault; see _framing.
+        return pairs
+    return collector.raw
+
+
+class _HeaderCollector:
+    """What httptools calls back."""
+
+    def __init__(self) -> None:
+        self.raw: RawHeaders = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.raw.append((name, value))
 
 
 def _bad_line(line: bytes) -> MalformedRequestError:

@@ -57,22 +57,6 @@ void test_volume_outlives_its_owner(void);
 void test_guard_survives_missing_pages(void);
 void test_volume_cut_short_under_its_mapping(void);
 void test_volume_readers_and_writers(void);
-void test_request_takes_what_it_knows(void);
-void test_request_leaves_other_paths(void);
-void test_request_leaves_other_requests(void);
-void test_request_waits_for_every_byte(void);
-void test_request_heads_have_a_limit(void);
-void test_request_survives_any_bytes(void);
-void test_request_dates(void);
-void test_sniff_known_types(void);
-void test_sniff_survives_any_bytes(void);
-void test_disposition_forms(void);
-void test_mime_table(void);
-void test_serve_answers_any_pipeline_in_order(void);
-void test_serve_lets_vanished_clients_go(void);
-void test_serve_cold_reads(void);
-void test_serve_expiry_and_hold(void);
-void test_serve_survives_any_bytes(void);
 
 #define RUN(test)                                                                                  \
     do {                                                                                           \
@@ -138,21 +122,5 @@ int main(void)
     RUN(test_guard_survives_missing_pages);
     RUN(test_volume_cut_short_under_its_mapping);
     RUN(test_volume_readers_and_writers);
-    RUN(test_request_takes_what_it_knows);
-    RUN(test_request_leaves_other_paths);
-    RUN(test_request_leaves_other_requests);
-    RUN(test_request_waits_for_every_byte);
-    RUN(test_request_heads_have_a_limit);
-    RUN(test_request_survives_any_bytes);
-    RUN(test_request_dates);
-    RUN(test_sniff_known_types);
-    RUN(test_sniff_survives_any_bytes);
-    RUN(test_disposition_forms);
-    RUN(test_mime_table);
-    RUN(test_serve_answers_any_pipeline_in_order);
-    RUN(test_serve_lets_vanished_clients_go);
-    RUN(test_serve_cold_reads);
-    RUN(test_serve_expiry_and_hold);
-    RUN(test_serve_survives_any_bytes);
     return 0;
 }
