@@ -57,6 +57,11 @@ void test_volume_outlives_its_owner(void);
 void test_guard_survives_missing_pages(void);
 void test_volume_cut_short_under_its_mapping(void);
 void test_volume_readers_and_writers(void);
+void test_serve_answers_any_pipeline_in_order(void);
+void test_serve_lets_vanished_clients_go(void);
+void test_serve_cold_reads(void);
+void test_serve_expiry_and_hold(void);
+void test_serve_survives_any_bytes(void);
 
 #define RUN(test)                                                                                  \
     do {                                                                                           \
@@ -122,5 +127,10 @@ int main(void)
     RUN(test_guard_survives_missing_pages);
     RUN(test_volume_cut_short_under_its_mapping);
     RUN(test_volume_readers_and_writers);
+    RUN(test_serve_answers_any_pipeline_in_order);
+    RUN(test_serve_lets_vanished_clients_go);
+    RUN(test_serve_cold_reads);
+    RUN(test_serve_expiry_and_hold);
+    RUN(test_serve_survives_any_bytes);
     return 0;
 }
