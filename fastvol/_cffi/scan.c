@@ -347,21 +347,25 @@ int fv_scan_to_index(int dat_fd, uint64_t from, uint64_t to, int version, int ve
 
 /* ---- rows ------------------------------------------------------------------------------------ */
 
+/* What may follow a record's body at most: checksum, time, padding. */
+#define TAIL_MAX 32u
+
 /* `previous` is the offset of the record before the last one. */
 static void consider_row(const fv_entry *entry, uint64_t row, int version, uint64_t dat_size,
-                         uint64_t *previous, fv_index_tail *out)
+                         uint64_t *previous, int32_t *previous_size, fv_index_tail *out)
 {
     uint64_t offset = entry->offset * 8;
     if (offset == 0)
         return;
     int32_t size = entry->size < 0 ? -1 : entry->size;
-    uint64_t end = offset + fv_needle_actual_size(size, version);
-    if (end > dat_size)
+    /* The exact end costs more than the rest of this; few rows are near enough to need it. */
+    if (offset + FV_NEEDLE_HEADER + (uint64_t)(size > 0 ? size : 0) + TAIL_MAX > dat_size &&
+        offset + fv_needle_actual_size(size, version) > dat_size)
         out->beyond++;
     if (offset >= out->last_offset) {
         if (offset > out->last_offset && out->last_offset != 0) {
             *previous = out->last_offset;
-            out->previous_end = out->last_offset + fv_needle_actual_size(out->last_size, version);
+            *previous_size = out->last_size;
         }
         out->last_offset = offset;
         out->last_size = size;
@@ -369,7 +373,7 @@ static void consider_row(const fv_entry *entry, uint64_t row, int version, uint6
         out->last_row = row;
     } else if (offset >= *previous) {
         *previous = offset;
-        out->previous_end = end;
+        *previous_size = size;
     }
 }
 
@@ -392,6 +396,7 @@ int fv_scan_index_tail(int idx_fd, int offset_width, int version, uint64_t dat_s
     }
     out->rows = rows;
     uint64_t previous = 0;
+    int32_t previous_size = 0;
     for (uint64_t row = 0; row < rows;) {
         size_t wanted = (rows - row) * width < step ? (size_t)((rows - row) * width) : step;
         ssize_t got = read_fully(idx_fd, block, wanted, row * width);
@@ -403,9 +408,11 @@ int fv_scan_index_tail(int idx_fd, int offset_width, int version, uint64_t dat_s
         for (size_t at = 0; at < wanted; at += width, row++) {
             fv_entry entry;
             fv_row_decode(block + at, offset_width, &entry);
-            consider_row(&entry, row, version, dat_size, &previous, out);
+            consider_row(&entry, row, version, dat_size, &previous, &previous_size, out);
         }
     }
     free(block);
+    if (previous != 0)
+        out->previous_end = previous + fv_needle_actual_size(previous_size, version);
     return 0;
 }
