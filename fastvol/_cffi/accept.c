@@ -1,6 +1,8 @@
 #include "accept.h"
 
 #include "crc32c.h"
+#include "response_head.h"
+#include "server.h"
 
 #include <time.h>
 

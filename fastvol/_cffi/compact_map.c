@@ -3,6 +3,8 @@
  * The lock covers memory work only: the loader fills a private tree and swaps it in. */
 #include "compact_map.h"
 
+#include "bytes.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
@@ -138,22 +140,6 @@ uint64_t fv_map_memory(fv_map *map)
 
 /* ---- rows, counters and the loader ------------------------------------------------------------- */
 
-static uint64_t load_be64(const uint8_t *p)
-{
-    uint64_t value;
-    memcpy(&value, p, sizeof value);
-    return __builtin_bswap64(value);
-}
-
-static uint32_t load_be32(const uint8_t *p)
-{
-    uint32_t value;
-    memcpy(&value, p, sizeof value);
-    return __builtin_bswap32(value);
-}
-
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "rows are byte-swapped on this host");
-
 size_t fv_row_encode(uint8_t *out, int offset_width, uint64_t id, uint64_t offset, int32_t size)
 {
     assert(offset_width == 4 || offset_width == 5);
@@ -172,11 +158,11 @@ size_t fv_row_encode(uint8_t *out, int offset_width, uint64_t id, uint64_t offse
 void fv_row_decode(const uint8_t *row, int offset_width, fv_entry *out)
 {
     assert(offset_width == 4 || offset_width == 5);
-    out->id = load_be64(row);
-    out->offset = load_be32(row + 8);
+    out->id = fv_load_be64(row);
+    out->offset = fv_load_be32(row + 8);
     if (offset_width == 5)
         out->offset |= (uint64_t)row[12] << 32;
-    out->size = (int32_t)load_be32(row + 8 + offset_width);
+    out->size = (int32_t)fv_load_be32(row + 8 + offset_width);
     assert(out->offset < FV_OFFSET_LIMIT);
 }
 

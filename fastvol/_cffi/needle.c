@@ -11,6 +11,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "bytes.h"
 #include "crc32c.h"
 
 #define CHECKSUM_BYTES 4
@@ -53,6 +54,19 @@ static size_t tail_bytes(int version)
 static uint32_t stored_name_size(const fv_needle *needle)
 {
     return needle->name_size < SHORT_FIELD_MAX ? needle->name_size : SHORT_FIELD_MAX;
+}
+
+void fv_needle_parse_header(const uint8_t *header, fv_needle *out)
+{
+    out->cookie = fv_load_be32(header);
+    out->id = fv_load_be64(header + 4);
+    out->size = (int32_t)fv_load_be32(header + 12);
+}
+
+void fv_needle_parse_prefix(const uint8_t *prefix, fv_needle *out)
+{
+    fv_needle_parse_header(prefix, out);
+    out->data_size = fv_load_be32(prefix + FV_NEEDLE_HEADER);
 }
 
 uint32_t fv_needle_padding(int32_t size)
@@ -277,9 +291,7 @@ int fv_needle_parse(const uint8_t *record, size_t length, int32_t want_size, int
     memset(fault, 0, sizeof *fault);
     if (length < FV_NEEDLE_HEADER || length < fv_needle_actual_size(want_size, version))
         return FV_NEEDLE_SHORT;
-    out->cookie = (uint32_t)get_be(record, 4);
-    out->id = get_be(record + 4, 8);
-    out->size = (int32_t)(uint32_t)get_be(record + 12, 4);
+    fv_needle_parse_header(record, out);
     if (out->size != want_size || want_size < 0) {
         fault->found_id = out->id;
         fault->found_size = out->size;

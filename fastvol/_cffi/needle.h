@@ -79,4 +79,8 @@ int fv_needle_parse_suffix(const uint8_t *suffix, size_t length, int32_t size, u
                            int version, fv_needle *out, fv_fault *fault);
 /* cffi:end */
 
+/* Only cookie, id and size of FV_NEEDLE_HEADER bytes; with the data size of FV_NEEDLE_PREFIX bytes. */
+void fv_needle_parse_header(const uint8_t *header, fv_needle *out);
+void fv_needle_parse_prefix(const uint8_t *prefix, fv_needle *out);
+
 #endif

@@ -5,7 +5,20 @@
 #ifndef FASTVOL_POOL_H
 #define FASTVOL_POOL_H
 
-#include "reply.h"
+#include "volume.h"
+
+#include <pthread.h>
+
+/* A read that must wait for the disk. */
+typedef struct {
+    fv_volume *volume; /* referenced */
+    uint64_t record_offset;
+    uint64_t offset;
+    uint64_t length;
+    int verify; /* check [offset, offset+length) against `stored` instead of only fetching it */
+    int cached; /* it has just been seen in the page cache: no need to read ahead */
+    uint32_t stored;
+} fv_cold;
 
 typedef struct fv_pool fv_pool;
 typedef struct fv_completions fv_completions;

@@ -1,13 +1,11 @@
 #include "reply.h"
 
-#include "crc32c.h"
+#include "response_head.h"
+#include "server.h"
 
 #include <assert.h>
-#include <limits.h>
-#include <string.h>
 #include <stdlib.h>
-#include <sys/random.h>
-#include <time.h>
+#include <string.h>
 
 /* Upstream reads bodies up to this size whole, and so checks them even for a range or a HEAD
  * (weed/storage/volume_read.go: PagedReadLimit). */
@@ -37,66 +35,6 @@ static _Thread_local uint8_t *record_buffer;
 static _Thread_local size_t record_capacity;
 static _Thread_local uint8_t suffix_buffer[FV_NEEDLE_META_MAX];
 
-static uint32_t load32(const uint8_t *p)
-{
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
-static uint64_t load64(const uint8_t *p)
-{
-    return (uint64_t)load32(p) << 32 | load32(p + 4);
-}
-
-/* ---- request ids and dates ------------------------------------------------------------------- */
-
-static uint32_t random32(void)
-{
-    static _Thread_local uint64_t state;
-    if (state == 0) {
-        if (getrandom(&state, sizeof state, 0) != sizeof state || state == 0)
-            state = (uint64_t)time(NULL) * 0x9E3779B97F4A7C15ull + (uintptr_t)&state;
-    }
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return (uint32_t)(state * 0x2545F4914F6CDD1Dull >> 32);
-}
-
-static void put_hex(char *out, uint64_t value, int digits)
-{
-    static const char hex[] = "0123456789ABCDEF";
-    for (int i = digits - 1; i >= 0; i--) {
-        out[i] = hex[value & 15];
-        value >>= 4;
-    }
-}
-
-void fv_request_id(char *out)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    put_hex(out, (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec, 16);
-    put_hex(out + 16, random32(), 8);
-}
-
-size_t fv_http_date_text(int64_t second, char *out)
-{
-    return fv_http_date(second, out) ? 29 : 0;
-}
-
-static const char *current_date(void)
-{
-    static _Thread_local time_t cached_second;
-    static _Thread_local char cached[29];
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    if (now.tv_sec != cached_second) {
-        fv_http_date(now.tv_sec, cached);
-        cached_second = now.tv_sec;
-    }
-    return cached;
-}
-
 /* ---- writing the head ------------------------------------------------------------------------ */
 
 static int put_last_modified(fv_output *out, const fv_needle *needle)
@@ -110,24 +48,6 @@ static int put_last_modified(fv_output *out, const fv_needle *needle)
     fv_put(out, date, sizeof date);
     FV_PUT(out, "\r\n");
     return 1;
-}
-
-void fv_put_server_and_id(fv_output *out, const fv_server *server)
-{
-    char id[24];
-    fv_request_id(id);
-    FV_PUT(out, "Server: ");
-    fv_put(out, server->server_header, server->server_header_length);
-    FV_PUT(out, "\r\nX-Amz-Request-Id: ");
-    fv_put(out, id, sizeof id);
-    FV_PUT(out, "\r\n");
-}
-
-void fv_put_date(fv_output *out)
-{
-    FV_PUT(out, "Date: ");
-    fv_put(out, current_date(), 29);
-    FV_PUT(out, "\r\n");
 }
 
 static int is_compressed(const fv_needle *needle)
@@ -325,7 +245,7 @@ static int reply_small(work *w, int32_t size, fv_output *out, fv_reply *reply)
     if (result != FV_OK || fv_needle_parse(record_buffer, record, size, fv_volume_version(w->volume),
                                            1, &w->needle, &fault) != FV_NEEDLE_OK)
         return FV_REPLY_NOT_MINE;
-    if (!is_plain(w) || w->needle.data_size == 0)
+    if (!is_plain(w))
         return FV_REPLY_NOT_MINE;
     if (is_compressed(&w->needle) && !starts_like_gzip(w->needle.data, w->needle.data_size))
         return FV_REPLY_NOT_MINE;
@@ -357,13 +277,11 @@ static int read_meta(work *w, int32_t size)
     uint8_t prefix[FV_NEEDLE_PREFIX];
     fv_fault fault;
     uint64_t record = fv_needle_actual_size(size, fv_volume_version(w->volume));
-    if (take_bytes(w, w->record_offset, sizeof prefix, prefix) != FV_OK ||
-        (int32_t)load32(prefix + 12) != size)
+    if (take_bytes(w, w->record_offset, sizeof prefix, prefix) != FV_OK)
         return FV_REPLY_NOT_MINE;
-    w->needle.cookie = load32(prefix);
-    w->needle.id = load64(prefix + 4);
-    w->needle.size = size;
-    w->needle.data_size = load32(prefix + 16);
+    fv_needle_parse_prefix(prefix, &w->needle);
+    if (w->needle.size != size)
+        return FV_REPLY_NOT_MINE;
     uint64_t before = FV_NEEDLE_PREFIX + (uint64_t)w->needle.data_size;
     if (before > record || record - before > sizeof suffix_buffer || w->needle.data_size == 0)
         return FV_REPLY_NOT_MINE;

@@ -1,5 +1,6 @@
 #include "scan.h"
 
+#include "bytes.h"
 #include "compact_map.h"
 
 #include <assert.h>
@@ -15,16 +16,6 @@
 /* find_record reads candidates up to so many times the range, plus some. */
 #define CANDIDATE_FACTOR 4
 #define CANDIDATE_BYTES_MIN (64ull << 20)
-
-static uint32_t load32(const uint8_t *p)
-{
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
-static uint64_t load64(const uint8_t *p)
-{
-    return (uint64_t)load32(p) << 32 | load32(p + 4);
-}
 
 static ssize_t read_fully(int fd, void *out, size_t length, uint64_t offset)
 {
@@ -131,8 +122,8 @@ static int next_header(walk *w, uint64_t position, uint64_t *id, int32_t *size, 
         w->out->sys_errno = errno;
         return 0;
     }
-    *id = load64(header + 4);
-    *size = (int32_t)load32(header + 12);
+    *id = fv_load_be64(header + 4);
+    *size = (int32_t)fv_load_be32(header + 12);
     if (got < (ssize_t)sizeof header || (*id == 0 && *size == 0)) {
         w->out->stopped = got < (ssize_t)sizeof header ? FV_SCAN_TORN : FV_SCAN_ZEROS;
         return 0;
@@ -243,13 +234,13 @@ static int walk_records(walk *w, row_writer *writer, uint64_t from, int verify)
 /* Whether what lies at `at` could be a record's first bytes, by its lengths alone. */
 static int could_be_record(const uint8_t *at, int version, uint64_t room)
 {
-    uint64_t id = load64(at + 4);
-    int64_t size = (int32_t)load32(at + 12);
+    uint64_t id = fv_load_be64(at + 4);
+    int64_t size = (int32_t)fv_load_be32(at + 12);
     if (id == 0 || size <= 0 || fv_needle_actual_size((int32_t)size, version) > room)
         return 0;
     if (version == 1)
         return 1;
-    int64_t data_size = load32(at + 16);
+    int64_t data_size = fv_load_be32(at + 16);
     int64_t behind = size - 4 - data_size;
     return data_size > 0 && behind > 0 && behind <= FV_NEEDLE_META_MAX;
 }
@@ -282,7 +273,7 @@ static int search_block(search *s, const uint8_t *block, size_t got, uint64_t ba
             return 0;
         if (!could_be_record(block + at, s->w.version, s->w.to - position))
             continue;
-        int result = try_candidate(s, position, (int32_t)load32(block + at + 12));
+        int result = try_candidate(s, position, (int32_t)fv_load_be32(block + at + 12));
         if (result != 0)
             return result;
     }
