@@ -90,7 +90,7 @@ def test_any_split_of_a_pipeline_gives_the_same_answers_in_order(plane: LivePlan
             assert not sender.is_alive()
 
 
-def test_many_pipelined_small_reads(plane: LivePlane) -> None:
+def test_many_pipelined_small_reads_are_all_answered(plane: LivePlane) -> None:
     with plane.connect() as sock:
         sock.sendall(get() * 500)
         reader = Reader(sock)
@@ -142,7 +142,7 @@ def test_stored_pairs_cannot_break_the_framing(plane: LivePlane) -> None:
     assert plane.exchange(get(0x32)).endswith(SMALL)
 
 
-def test_http_1_0(plane: LivePlane) -> None:
+def test_http_1_0_ends_the_connection_unless_kept_alive(plane: LivePlane) -> None:
     with plane.connect() as sock:
         sock.sendall(b"GET /1,100001234 HTTP/1.0\r\n\r\n")
         answer = Reader(sock).rest()

@@ -12,7 +12,7 @@ from fastvol.formats.replica_placement import ReplicaPlacement
 from fastvol.formats.ttl import EMPTY, TTL
 
 
-def test_adding_announces(make_store: MakeStore, recorded: Record) -> None:
+def test_adding_a_volume_announces_it(make_store: MakeStore, recorded: Record) -> None:
     store = make_store(types="ssd")
     events = recorded(store)
     placement, ttl = ReplicaPlacement.parse("001"), TTL.parse("3d")
@@ -84,7 +84,7 @@ def test_an_unknown_version_leaves_nothing(make_store: MakeStore, tmp_path: Path
         *[("4", 5, 5, 4), ("5", 4, 4, 5)],
     ],
 )
-def test_the_offset_width_of_a_new_volume(
+def test_a_new_volume_takes_its_width_from_choice_neighbours_and_master(
     make_store: MakeStore,
     tmp_path: Path,
     choice: str,

@@ -9,7 +9,7 @@ from store_kit import MakeStore, Record, add, kinds
 from fastvol.errors import StorageError, VolumeNotFoundError
 from fastvol.formats import volume_info
 
-# --- mounting ---------------------------------------------------------------------------------------
+# --- mounting ------------------------------------------------------------------------------------
 
 
 def test_unmounting_and_mounting_announce(make_store: MakeStore, recorded: Record) -> None:
@@ -41,7 +41,7 @@ def test_mounting_looks_at_the_hinted_collection_first(
     assert store.get_volume(7).collection == "a"
 
 
-def test_mounting_what_is_not_there(make_store: MakeStore, tmp_path: Path) -> None:
+def test_mounting_what_is_not_there_is_refused(make_store: MakeStore, tmp_path: Path) -> None:
     store = make_store()
     with pytest.raises(StorageError, match=r"^volume 7 not found on disk$"):
         store.mount_volume(7)
@@ -90,10 +90,10 @@ def test_reloading_finds_new_volumes_and_announces_nothing(
     assert events == []
 
 
-# --- changing ---------------------------------------------------------------------------------------
+# --- changing ------------------------------------------------------------------------------------
 
 
-def test_marks(make_store: MakeStore, recorded: Record) -> None:
+def test_marks_are_mirrored_but_not_announced(make_store: MakeStore, recorded: Record) -> None:
     store = make_store()
     volume = add(store, 7)
     mirrored: list[FakeVolume] = []

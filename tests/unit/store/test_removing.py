@@ -41,7 +41,7 @@ def test_deleting_beside_shards_keeps_their_vif(make_store: MakeStore, tmp_path:
         *[(40, 9, 9, True, True, True), (40, 9, 8, True, True, False)],
     ],
 )
-def test_conditional_deletes(
+def test_a_conditional_delete_takes_only_what_the_condition_allows(
     make_store: MakeStore,
     dat_size: int,
     content: int,
@@ -104,7 +104,9 @@ def test_a_failed_destruction_keeps_the_volume(
     assert store.find_volume(7) is volume
 
 
-def test_deleting_a_collection(make_store: MakeStore, recorded: Record) -> None:
+def test_deleting_a_collection_deletes_its_volumes_only(
+    make_store: MakeStore, recorded: Record
+) -> None:
     store = make_store(disks=2)
     for volume_id, collection in enumerate(["", "a", "a", "a_b", "a"]):
         add(store, volume_id, collection)

@@ -13,7 +13,7 @@ from fastvol.store.disk_location import DiskLocation
 from fastvol.store.options import LocationOptions, StoreOptions
 from fastvol.store.store import Store
 
-# --- start and end ----------------------------------------------------------------------------------
+# --- start and end -------------------------------------------------------------------------------
 
 
 def test_the_server_id_defaults_to_the_address(make_store: MakeStore) -> None:
@@ -104,7 +104,7 @@ def test_sync_reaches_every_volume(make_store: MakeStore) -> None:
     assert [volume.synced for volume in volumes] == [1, 1]
 
 
-# --- disks ------------------------------------------------------------------------------------------
+# --- disks ---------------------------------------------------------------------------------------
 
 
 def test_low_space_stops_writes_and_new_volumes(
@@ -131,7 +131,7 @@ def test_low_space_stops_writes_and_new_volumes(
     add(store, 8)
 
 
-def test_health(make_store: MakeStore) -> None:
+def test_a_store_is_healthy_until_it_ends_or_a_volume_fails(make_store: MakeStore) -> None:
     store = make_store()
     volume = add(store, 7)
     assert store.healthy()

@@ -18,10 +18,10 @@ from fastvol.errors import CookieMismatchError, NeedleDeletedError, StorageError
 from fastvol.formats.needle import Needle
 from fastvol.formats.ttl import TTL
 
-# --- writing over -----------------------------------------------------------------------------------
+# --- writing over --------------------------------------------------------------------------------
 
 
-def test_overwrite(tmp_path: Path) -> None:
+def test_the_last_write_of_a_needle_is_read(tmp_path: Path) -> None:
     volume = create(tmp_path)
     first = volume.write(named(1, b"one"))
     second = volume.write(named(1, b"another one"))
@@ -129,10 +129,10 @@ def test_append_times_continue_from_a_last_record_in_the_future(tmp_path: Path) 
     assert volume.read(2).append_at_ns == future + 1
 
 
-# --- deleting ---------------------------------------------------------------------------------------
+# --- deleting ------------------------------------------------------------------------------------
 
 
-def test_delete(tmp_path: Path) -> None:
+def test_a_deleted_needle_is_read_only_on_demand(tmp_path: Path) -> None:
     volume = create(tmp_path)
     volume.write(named(1, b"hello"))
     volume.write(named(2, b"other"))

@@ -17,7 +17,7 @@ from fastvol.formats.ttl import TTL
 MINUTE_NS = 60 * 10**9
 
 
-# --- reading ----------------------------------------------------------------------------------------
+# --- reading -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("version", [1, 2, 3])
@@ -42,7 +42,7 @@ def test_reads_all_fields_back_also_after_a_reload(tmp_path: Path, version: int)
         assert bool(found.append_at_ns) == (version == 3)
 
 
-def test_absent_needle(tmp_path: Path) -> None:
+def test_an_absent_needle_is_not_found(tmp_path: Path) -> None:
     volume = create(tmp_path)
     with pytest.raises(NeedleNotFoundError, match=r"^not found$"):
         volume.read(1)
@@ -84,7 +84,7 @@ def test_a_checksum_in_the_legacy_form_is_right_too(tmp_path: Path) -> None:
     assert meta.needle.checksum == 0xE19F6EF3
 
 
-def test_damaged_payload(tmp_path: Path) -> None:
+def test_a_damaged_payload_is_an_error_of_that_needle_only(tmp_path: Path) -> None:
     volume = create(tmp_path)
     volume.write(named(0x4D, b"hello"))
     volume.write(named(2, b"whole"))
@@ -100,7 +100,7 @@ def test_damaged_payload(tmp_path: Path) -> None:
     assert volume.read(2).data == b"whole"
 
 
-def test_damaged_lengths(tmp_path: Path) -> None:
+def test_damaged_lengths_are_errors_that_name_them(tmp_path: Path) -> None:
     volume = create(tmp_path)
     at = volume.write(named(1, b"hello")).offset
     volume.write(named(2, b"whole"))
@@ -134,10 +134,10 @@ def test_a_record_that_lost_its_data_size_is_an_error_and_no_empty_file(tmp_path
             volume.load(1, meta_above=meta_above)
 
 
-# --- empty files ------------------------------------------------------------------------------------
+# --- empty files ---------------------------------------------------------------------------------
 
 
-def test_empty_file(tmp_path: Path) -> None:
+def test_an_empty_file_is_read_until_it_is_deleted(tmp_path: Path) -> None:
     volume = create(tmp_path)
     volume.write(named(1, b""))
     for current in now_and_reopened(volume):
@@ -165,7 +165,7 @@ def test_a_row_that_lost_its_size_is_an_error_and_no_empty_file(tmp_path: Path) 
         reopen(volume).read(1)
 
 
-# --- TTL --------------------------------------------------------------------------------------------
+# --- TTL -----------------------------------------------------------------------------------------
 
 
 def test_needles_inherit_the_volumes_ttl(tmp_path: Path) -> None:
