@@ -146,12 +146,17 @@ def environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[str,
     }
 
 
-def run(command: Sequence[str], directory: Path, text: str = "") -> subprocess.CompletedProcess:
+def run(
+    command: Sequence[str],
+    directory: Path,
+    text: str = "",
+    environ: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess:
     """Runs a command to its end."""
     return subprocess.run(
         list(command),
         cwd=directory,
-        env=environment(directory),
+        env=environment(directory, environ),
         input=text,
         capture_output=True,
         text=True,

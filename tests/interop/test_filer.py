@@ -65,7 +65,7 @@ def test_large_files_are_several_objects_of_ours(filer: int, cluster: Cluster) -
     assert b"".join(parts) == data
 
 
-def test_overwriting(filer: int) -> None:
+def test_an_overwritten_file_has_the_last_content(filer: int) -> None:
     for size in (100, 3 * MIB, 0, 7):
         assert request(filer, "PUT", "/over/file", content(size)).status == 201
         assert get(filer, "/over/file").body == content(size)

@@ -1,19 +1,14 @@
 """Bad command lines: the real binary and fastvol print the same first line and exit alike."""
 
-import os
 import re
-import shutil
-import subprocess
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from cluster import FASTVOL, WEED
+from daemons import run
 
 pytestmark = pytest.mark.interop
-
-WEED = shutil.which("weed") or str(Path(sys.executable).parent / "weed")
-OURS = [sys.executable, "-m", "fastvol.cli.main"]
-SECONDS_MAX = 30
 
 # Environment, arguments.
 CASES: list[tuple[dict[str, str], list[str]]] = [
@@ -55,31 +50,22 @@ CASES: list[tuple[dict[str, str], list[str]]] = [
 GLOG_PREFIX = re.compile(r"^F\d{4} [\d:.]+ [\w.]+:\d+ ")
 
 
-def outcome(command: list[str], directory: Path, environ: dict[str, str]) -> tuple[int, str]:
+def outcome(
+    program: Sequence[str], arguments: list[str], directory: Path, environ: dict[str, str]
+) -> tuple[int, str]:
     """Exit status and the first line on standard error that tells what was wrong."""
-    base = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(directory),
-        "TMPDIR": str(directory),
-        "PYTHONPATH": os.pathsep.join(sys.path),
-    }
-    done = subprocess.run(
-        command,
-        cwd=directory,
-        env={**base, **environ},
-        capture_output=True,
-        text=True,
-        timeout=SECONDS_MAX,
-        check=False,
-    )
+    done = run([*program, *arguments], directory, environ=environ)
     lines = [line for line in done.stderr.splitlines() if not line.startswith("I")]
     first = GLOG_PREFIX.sub("", lines[0]) if lines else ""
     return done.returncode, first.replace("weed", "fastvol")
 
 
 @pytest.mark.parametrize("case", CASES, ids=[" ".join([*env, *argv]) for env, argv in CASES])
-def test_same_text_and_status(case: tuple[dict[str, str], list[str]], tmp_path: Path) -> None:
+def test_a_bad_command_line_ends_with_the_same_text_and_status(
+    case: tuple[dict[str, str], list[str]], tmp_path: Path
+) -> None:
     environ, argv = case
     (tmp_path / "d").mkdir()
     (tmp_path / "bad-options").write_text("port=abc\n")
-    assert outcome([*OURS, *argv], tmp_path, environ) == outcome([WEED, *argv], tmp_path, environ)
+    ours, theirs = (outcome(program, argv, tmp_path, environ) for program in (FASTVOL, [WEED]))
+    assert ours == theirs

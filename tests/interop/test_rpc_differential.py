@@ -217,7 +217,7 @@ def converse(server: Server, master: Server) -> list[tuple[str, str, bool]]:
 
 
 @pytest.mark.parametrize("number", range(len(CALLS)), ids=[f"{n} {t[:60]}" for n, t in CALLS])
-def test_same_answer(answers: Answers, number: int) -> None:
+def test_a_call_is_answered_as_by_the_real_server(answers: Answers, number: int) -> None:
     theirs, ours = answers["weed"][number], answers["fastvol"][number]
     if CALLS[number] in DIFFERENT:
         assert (ours[0], ours[2]) == (theirs[0], theirs[2])

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster import FASTVOL, Server, master_server, started, volume_server, weed
+from cluster import FASTVOL, Server, joined, master_server, started, volume_server, weed
 from daemons import GRPC_OFFSET, free_ports, log_lines, wait_until
 from http_calls import HOST, get, put, request
 
@@ -225,10 +225,7 @@ def check_takeover(
             n: v for n, v in headers.items() if n not in unsteady
         }
     assert get(member.port, f"/{removed}").status == 404
-    url = f"{HOST}:{member.port}"
-    wait_until(
-        lambda: url in get(master.port, "/dir/status").body.decode(), "the member has joined"
-    )
+    wait_until(lambda: joined(master, member), "the member has joined")
     fid = wait_until(
         lambda: get(master.port, "/dir/assign").json().get("fid"), "the master assigns"
     )

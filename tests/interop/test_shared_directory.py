@@ -303,7 +303,7 @@ def served_by_weed(base: Path, master: Server) -> Iterator[Server]:
         server.stop()
 
 
-def test_by_turns(tmp_path: Path, master: Server) -> None:
+def test_servers_by_turns_read_all_that_the_other_changed(tmp_path: Path, master: Server) -> None:
     """Each reads all that the other wrote, overwrote and deleted, and counts it alike."""
     data = tmp_path / "data"
     data.mkdir()

@@ -1,19 +1,13 @@
 """Uploads to the real binary: it must see the same name, type, size and errors as our parser."""
 
-import http.client
 import itertools
-import json
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from cluster import Server, allocate, master_server, started, volume_rpc, volume_server, weed
 from crc32c import crc32c
+from forms import form, part
+from http_calls import request
 
 from fastvol.errors import InvalidRequestError
 from fastvol.http.headers import Headers
@@ -22,81 +16,32 @@ from fastvol.http.upload import has_form_body, parse_form, parse_upload
 
 pytestmark = pytest.mark.interop
 
-WEED = shutil.which("weed") or str(Path(sys.executable).parent / "weed")
-START_SECONDS_MAX = 30
 SIZE_MAX = 1 << 20
+VOLUME_ID = 1
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports free now, as are the ones 10,000 above (weed derives its gRPC ports so)."""
-    found: list[int] = []
-    while len(found) < count:
-        with socket.socket() as low, socket.socket() as high:
-            low.bind(("127.0.0.1", 0))
-            port = low.getsockname()[1]
-            if port > 55000 or port in found:
-                continue
-            try:
-                high.bind(("127.0.0.1", port + 10000))
-            except OSError:
-                continue
-            found.append(port)
-    return found
-
-
-def wait_for(url: str, needle: str) -> str:
-    deadline = time.monotonic() + START_SECONDS_MAX
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(url, timeout=2) as reply:
-                text = reply.read().decode()
-            if needle in text:
-                return text
-        except OSError:
-            pass
-        time.sleep(0.1)
-    raise AssertionError(f"{url} did not answer with {needle}")
-
-
-@pytest.fixture(name="volume", scope="module")
-def volume_fixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, int]]:
-    """A running weed volume server: its port and the id of a writable volume."""
+@pytest.fixture(name="server", scope="module")
+def server_fixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A running weed volume server with a writable volume."""
     base = tmp_path_factory.mktemp("weed")
-    master, port = free_ports(2)
-    for name in ("m", "v"):
-        (base / name).mkdir()
-    common = [WEED, f"-logdir={base}", f"-config_dir={base}"]
-    commands = [
-        ["master", f"-port={master}", f"-mdir={base}/m", "-peers=none", "-telemetry=false"],
-        ["volume", f"-port={port}", f"-dir={base}/v", f"-master=127.0.0.1:{master}"],
-    ]
-    commands[1] += ["-max=8", "-fileSizeLimitMB=1", "-preStopSeconds=0"]
-    with (base / "log").open("wb") as log:
-        running = [
-            subprocess.Popen([*common, *command, "-ip=127.0.0.1"], stdout=log, stderr=log, cwd=base)
-            for command in commands
-        ]
-        try:
-            text = wait_for(f"http://127.0.0.1:{master}/dir/assign", '"fid"')
-            yield port, int(json.loads(text)["fid"].split(",")[0])
-        finally:
-            for process in running:
-                process.terminate()
-            for process in running:
-                try:
-                    process.wait(10)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait(10)
+    master = master_server(base)
+    server = volume_server(weed(base), base, base / "v", [master.port], "-fileSizeLimitMB=1")
+    with started(master, server):
+        server.ready()
+        with volume_rpc(server.port) as rpc:
+            allocate(rpc, VOLUME_ID)
+        yield server
 
 
-NAMED = b'Content-Disposition: form-data; name="f"; filename="a.txt"\r\n'
+NAMED = part("a.txt").encode()
 KIND = ("Content-Type", "multipart/form-data; boundary=X")
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
 BYTES = b"\x00\x01binary"
 
-# method, what follows the fid in the target, headers, body
-CASES: list[tuple[str, str, list[tuple[str, str]], bytes]] = [
+Case = tuple[str, str, list[tuple[str, str]], bytes]
+"""Method, what follows the fid in the target, headers, body."""
+
+CASES: list[Case] = [
     ("PUT", "", [], BYTES),
     ("PUT", "", [], b"text " * 50),
     ("PUT", ".jpg", [], BYTES),
@@ -133,9 +78,9 @@ CASES: list[tuple[str, str, list[tuple[str, str]], bytes]] = [
             b"--X--",
             b"junk",
             b"a" * 4100 + b"\r\n--X\r\n\r\nhi\r\n--X--",
-            b"--X\r\n" + NAMED + b"\r\n" + BYTES + b"\r\n--X--\r\n",
-            b"--X\r\n" + NAMED + b"\r\n" + b"text " * 50 + b"\r\n--X--\r\n",
-            b"--X\r\n" + NAMED + b"Content-Type: x/y\r\n\r\n" + BYTES + b"\r\n--X--\r\n",
+            form((part("a.txt"), BYTES)),
+            form((part("a.txt"), b"text " * 50)),
+            form((part("a.txt", "x/y"), BYTES)),
             b"--X\n\nhi\n--X--",
             b"--X\r\n\r\n--X--",
             b"--X\r\n\r\nhi",
@@ -177,22 +122,11 @@ def ours(
 
 
 @pytest.mark.parametrize("case", CASES, ids=range(len(CASES)))
-def test_same_outcome(
-    volume: tuple[int, int], case: tuple[str, str, list[tuple[str, str]], bytes]
-) -> None:
+def test_an_upload_is_parsed_as_the_real_server_does(server: Server, case: Case) -> None:
     method, rest, headers, body = case
-    port, volume_id = volume
-    target = f"/{volume_id},{next(_keys):x}11223344{rest}"
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-    try:
-        connection.putrequest(method, target, skip_accept_encoding=True)
-        for name, value in (*headers, ("Content-Length", str(len(body)))):
-            connection.putheader(name, value)
-        connection.endheaders(body)
-        reply = connection.getresponse()
-        theirs = json.loads(reply.read())
-    finally:
-        connection.close()
+    target = f"/{VOLUME_ID},{next(_keys):x}11223344{rest}"
+    reply = request(server.port, method, target, body, dict(headers))
+    theirs = reply.json()
     mine = ours(method, target, headers, body)
     if "eTag" not in mine:
         theirs.pop("eTag", None)

@@ -4,6 +4,7 @@ import os
 import random
 import struct
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -257,20 +258,20 @@ def test_readers_see_whole_entries_beside_a_writer() -> None:
             if ids != sorted(set(ids)):
                 wrong.append(MapEntry(-1, -1, -1))
 
-    readers = [threading.Thread(target=read, args=(seed,)) for seed in range(3)]
-    for reader in readers:
-        reader.start()
-    rng = random.Random(99)
-    for _ in range(30_000):
-        key = rng.randrange(5000)
-        if rng.random() < 0.3:
-            needles.remove(key)
-        else:
-            needles.set(key, key * 2, key % 100)
-    stop.set()
-    for reader in readers:
-        reader.join(timeout=20)
-        assert not reader.is_alive()
+    with ThreadPoolExecutor(3) as pool:  # hands on what a reader raises
+        readers = [pool.submit(read, seed) for seed in range(3)]
+        try:
+            rng = random.Random(99)
+            for _ in range(30_000):
+                key = rng.randrange(5000)
+                if rng.random() < 0.3:
+                    needles.remove(key)
+                else:
+                    needles.set(key, key * 2, key % 100)
+        finally:
+            stop.set()
+        for reader in readers:
+            reader.result(20)
     assert wrong == []
 
 

@@ -139,4 +139,6 @@ def test_tls_by_environment_is_refused_too(tmp_path: Path) -> None:
 
 def test_tls_of_other_components_is_none_of_ours(tmp_path: Path) -> None:
     write(tmp_path, '[grpc.master]\ncert = "c"\n[https.filer]\nkey = "k"\n')
-    load_security(source(tmp_path), Settings({}))
+    security, settings = load_security(source(tmp_path), Settings({}))
+    assert settings.text("grpc.master.cert") == "c", "it has been read"
+    assert security.write_key == ""

@@ -234,16 +234,17 @@ def test_work_of_other_threads_runs_on_the_loop_and_can_be_cancelled() -> None:
             return threading.current_thread().name
 
         assert plane.submit(where()).result(WAIT_SECONDS) == "fastvol-control-plane"
-        cancelled = threading.Event()
+        begun, cancelled = threading.Event(), threading.Event()
 
         async def wait() -> None:
+            begun.set()
             try:
                 await asyncio.sleep(60)
             finally:
                 cancelled.set()
 
         future = plane.submit(wait())
-        time.sleep(0.05)
+        assert begun.wait(WAIT_SECONDS)
         future.cancel()
         assert cancelled.wait(WAIT_SECONDS)
     finally:

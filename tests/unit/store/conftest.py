@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 from fake_volume import create_fake, open_fake
+from store_kit import MakeStore
 
 from fastvol.store.free_space import MinFreeSpace
 from fastvol.store.options import LocationOptions, StoreOptions
 from fastvol.store.store import Store, VolumeEvent
-
-MakeStore = Callable[..., Store]
 
 
 @pytest.fixture

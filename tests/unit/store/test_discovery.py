@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from store_kit import names
 
 from fastvol.formats import volume_info
 from fastvol.formats.volume_info import EcShardConfig, RemoteFile, VolumeInfo
@@ -20,10 +21,6 @@ def touch(directory: Path, *names: str, size: int = 0) -> None:
     directory.mkdir(exist_ok=True)
     for name in names:
         (directory / name).write_bytes(bytes(size))
-
-
-def names(directory: Path) -> set[str]:
-    return {path.name for path in directory.iterdir()}
 
 
 def test_what_speaks_for_a_volume(tmp_path: Path) -> None:

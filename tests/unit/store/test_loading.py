@@ -1,14 +1,10 @@
 """Loading: what is served, what is damaged, what is left alone."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from fake_volume import FakeVolume, create_fake, open_fake
-
-from fastvol.store.store import Store
-
-MakeStore = Callable[..., Store]
+from store_kit import MakeStore
 
 
 @pytest.fixture

@@ -1,21 +1,13 @@
 """Placement: where volumes go, how many fit."""
 
-from collections.abc import Callable
-
 import pytest
-from fake_volume import NO_REPLICAS, FakeVolume
+from store_kit import MakeStore, add
 
 from fastvol.errors import NoSpaceError
-from fastvol.formats.ttl import EMPTY
 from fastvol.store.free_space import DiskStatus
 from fastvol.store.store import Store
 
-MakeStore = Callable[..., Store]
 MIB = 1 << 20
-
-
-def add(store: Store, volume_id: int, disk_type: str = "") -> FakeVolume:
-    return store.add_volume(volume_id, "", NO_REPLICAS, EMPTY, disk_type=disk_type)
 
 
 def free_space(store: Store, monkeypatch: pytest.MonkeyPatch, free: int) -> None:
@@ -32,12 +24,12 @@ def test_the_location_with_the_fewest_local_volumes_is_taken(make_store: MakeSto
 
 def test_the_disk_type_is_respected(make_store: MakeStore) -> None:
     store = make_store(types="hdd,ssd", maximum=2)
-    assert [add(store, vid, "SSD").disk_id for vid in (1, 2)] == [1, 1]
+    assert [add(store, vid, disk_type="SSD").disk_id for vid in (1, 2)] == [1, 1]
     with pytest.raises(NoSpaceError):
-        add(store, 3, "ssd")
+        add(store, 3, disk_type="ssd")
     with pytest.raises(NoSpaceError):
-        add(store, 3, "nvme")
-    assert add(store, 3, "hdd").disk_id == 0
+        add(store, 3, disk_type="nvme")
+    assert add(store, 3, disk_type="hdd").disk_id == 0
 
 
 def test_an_unavailable_location_takes_nothing(make_store: MakeStore) -> None:

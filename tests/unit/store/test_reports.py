@@ -1,21 +1,15 @@
 """The sample behind a heartbeat: what is reported, what is left out, what is destroyed."""
 
-from collections.abc import Callable
 from pathlib import Path
 
-from fake_volume import NO_REPLICAS, FakeVolume
+from store_kit import MakeStore, add
 
 from fastvol.formats.replica_placement import ReplicaPlacement
-from fastvol.formats.ttl import EMPTY, TTL
+from fastvol.formats.ttl import TTL
 from fastvol.store.free_space import DiskStatus
 from fastvol.store.store import DiskTag, Store, VolumeReport
 
-MakeStore = Callable[..., Store]
 NOW = 1_700_000_000.0
-
-
-def add(store: Store, volume_id: int, ttl: TTL = EMPTY, disk_type: str = "") -> FakeVolume:
-    return store.add_volume(volume_id, "", NO_REPLICAS, ttl, disk_type=disk_type)
 
 
 def reported(store: Store, now: float = NOW) -> list[int]:
@@ -126,7 +120,7 @@ def test_an_expired_volume_is_left_out_then_destroyed(
 ) -> None:
     store = make_store()
     events: list[object] = []
-    volume = add(store, 7, TTL.parse("20m"))
+    volume = add(store, 7, ttl=TTL.parse("20m"))
     store.on_volume_event = events.append
     volume.last_modified = NOW
     assert reported(store, NOW + 3600) == [7], "nothing expires before the size limit is known"

@@ -1,6 +1,7 @@
 """The volume table: which copy serves, and what a mirror is told."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -94,24 +95,22 @@ def test_readers_beside_writers_see_a_volume_or_none() -> None:
                 wrong.append(found)
             table.volumes()
 
-    readers = [threading.Thread(target=read) for _ in range(2)]
-    for reader in readers:
-        reader.start()
-
     def write(disk_id: int) -> None:
         for _ in range(2000):
             mine = volume(1, disk_id)
             table.add(mine)
             table.remove(mine)
 
-    writers = [threading.Thread(target=write, args=(disk_id,)) for disk_id in range(3)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join(30)
-    stop.set()
-    for reader in readers:
-        reader.join(30)
+    with ThreadPoolExecutor(5) as pool:  # hands on what a thread raises
+        readers = [pool.submit(read) for _ in range(2)]
+        writers = [pool.submit(write, disk_id) for disk_id in range(3)]
+        try:
+            for writer in writers:
+                writer.result(30)
+        finally:
+            stop.set()
+        for reader in readers:
+            reader.result(30)
     assert wrong == []
     assert mirror.serving == {}
 

@@ -40,7 +40,6 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 def joined(commit: GroupCommit, pool: ThreadPoolExecutor, count: int) -> list[Future[None]]:
     """``count`` writers, all of whom wait by the time this returns."""
-    waiting = threading.active_count()
     entered = threading.Semaphore(0)
 
     def enter() -> None:
@@ -50,7 +49,6 @@ def joined(commit: GroupCommit, pool: ThreadPoolExecutor, count: int) -> list[Fu
     futures = [pool.submit(enter) for _ in range(count)]
     for _ in range(count):
         assert entered.acquire(timeout=SECONDS_MAX)
-    del waiting
     wait_until(lambda: commit._gathering.led)
     threading.Event().wait(0.05)
     return futures

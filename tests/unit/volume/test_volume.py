@@ -174,13 +174,15 @@ def test_after_low_disk_space_was_set_no_write_comes(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         futures = [pool.submit(writer, start) for start in range(1, 5)]
-        for _ in range(50):
-            volume.disk_space_low = True
-            before = volume.dat_size
-            time.sleep(0.001)
-            assert volume.dat_size == before
-            volume.disk_space_low = False
-        stop.set()
+        try:
+            for _ in range(50):
+                volume.disk_space_low = True
+                before = volume.dat_size
+                time.sleep(0.001)
+                assert volume.dat_size == before
+                volume.disk_space_low = False
+        finally:
+            stop.set()
         for future in futures:
             future.result(SECONDS_MAX)
 
@@ -320,9 +322,11 @@ def test_a_write_under_way_ends_before_the_close(tmp_path: Path) -> None:
 
         with ThreadPoolExecutor(4) as pool:
             futures = [pool.submit(writer, start) for start in range(1, 5)]
-            while len(acknowledged) < 4:
+            deadline = time.monotonic() + SECONDS_MAX
+            while len(acknowledged) < 4 and time.monotonic() < deadline:
                 time.sleep(0.0005)
             volume.close()
+            assert len(acknowledged) >= 4
             size = (tmp_path / f"{round_number + 1}.dat").stat().st_size
             for future in futures:
                 future.result(SECONDS_MAX)
@@ -377,10 +381,12 @@ def test_reading_while_the_files_are_opened_anew(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(3) as pool:
         futures = [pool.submit(reader) for _ in range(3)]
-        for _ in range(30):
-            volume.forbid_changes("a test")
-            assert volume.mark_writable()
-        stop.set()
+        try:
+            for _ in range(30):
+                volume.forbid_changes("a test")
+                assert volume.mark_writable()
+        finally:
+            stop.set()
         for future in futures:
             future.result(SECONDS_MAX)
 
@@ -403,16 +409,18 @@ def test_nowait_finds_another_writer_at_work(tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(busy)
         deadline = time.monotonic() + SECONDS_MAX
-        while BusyVolumeError not in outcomes and time.monotonic() < deadline:
-            for attempt in (
-                lambda: volume.write(named(2, os.urandom(8)), nowait=True),
-                lambda: volume.delete(3, 0, 0, nowait=True),
-            ):
-                try:
-                    attempt()
-                except FastvolError as error:
-                    outcomes.add(type(error))
-        stop.set()
+        try:
+            while BusyVolumeError not in outcomes and time.monotonic() < deadline:
+                for attempt in (
+                    lambda: volume.write(named(2, os.urandom(8)), nowait=True),
+                    lambda: volume.delete(3, 0, 0, nowait=True),
+                ):
+                    try:
+                        attempt()
+                    except FastvolError as error:
+                        outcomes.add(type(error))
+        finally:
+            stop.set()
         future.result(SECONDS_MAX)
     assert outcomes == {BusyVolumeError}
 

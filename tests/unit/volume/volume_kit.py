@@ -111,6 +111,11 @@ def snapshot(*directories: Path) -> dict[str, bytes]:
     }
 
 
+def dat_of(directory: Path) -> bytes:
+    """The data file of the volume that ``create`` makes."""
+    return (directory / "7.dat").read_bytes()
+
+
 def rows(path: Path, width: int = 5) -> list[IndexEntry]:
     return list(iter_rows(path.read_bytes(), width))
 
