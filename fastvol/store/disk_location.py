@@ -11,6 +11,7 @@ from fastvol.formats import disk_type
 from fastvol.store.directory_lock import DirectoryLock
 from fastvol.store.directory_uuid import directory_uuid
 from fastvol.store.free_space import DiskStatus, SpaceWatch, disk_status
+from fastvol.volume.files import VolumeFiles
 
 if TYPE_CHECKING:
     from fastvol.store.options import LocationOptions
@@ -60,6 +61,10 @@ class DiskLocation:
     def close(self) -> None:
         """Gives the directory up."""
         self._lock.release()
+
+    def files(self, collection: str, volume_id: int) -> VolumeFiles:
+        """Where the files of a volume of this location are, or would be."""
+        return VolumeFiles.of(self.directory, self.index_directory, collection, volume_id)
 
     @property
     def identity(self) -> tuple[int, int]:

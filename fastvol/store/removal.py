@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from fastvol.errors import FastvolError, StorageError, VolumeNotEmptyError, VolumeNotFoundError
 from fastvol.limits import COMPACTION_POLL_SECONDS
-from fastvol.store.discovery import FoundVolume, VolumePaths
+from fastvol.store.discovery import is_erasure_coded
 from fastvol.store.reports import event_of
 
 if TYPE_CHECKING:
@@ -147,11 +147,9 @@ class VolumeRemover:
             raise StorageError(f"volume {volume.id} is compacting")
         if not self._table.remove(volume):
             return False
-        location = self._locations[volume.disk_id]
-        found = FoundVolume(volume.id, volume.collection)
-        paths = VolumePaths.of(location.directory, location.index_directory, found)
+        files = self._locations[volume.disk_id].files(volume.collection, volume.id)
         try:
-            volume.destroy(keep_vif=paths.is_erasure_coded())
+            volume.destroy(keep_vif=is_erasure_coded(files))
         except BaseException:
             self._table.add(volume)
             raise

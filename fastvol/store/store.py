@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING
 from fastvol.errors import FastvolError, StorageError, VolumeExistsError, VolumeNotFoundError
 from fastvol.formats import file_names, volume_info
 from fastvol.limits import DISK_CHECK_SECONDS, OFFSET_WIDTH_DEFAULT
-from fastvol.store.discovery import FoundVolume, VolumePaths, find_volumes
+from fastvol.store.discovery import find_volume
 from fastvol.store.disk_location import DiskLocation
-from fastvol.store.factories import default_create, default_open
 from fastvol.store.keyed_locks import KeyedLocks
 from fastvol.store.loading import DamagedVolume, VolumeLoader
 from fastvol.store.placement import Placement
@@ -38,6 +37,7 @@ from fastvol.store.reports import (
 from fastvol.store.state import FILE_NAME as STATE_FILE_NAME
 from fastvol.store.state import StoreState
 from fastvol.store.volume_table import VolumeTable
+from fastvol.volume.volume import Volume
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from fastvol.store.factories import CreateVolume, OpenVolume
     from fastvol.store.free_space import DiskStatus
     from fastvol.store.options import StoreOptions
-    from fastvol.volume.volume import Volume
 
 __all__ = [
     "DamagedVolume",
@@ -96,11 +95,11 @@ class Store:
         state_directory = self.locations[0].index_directory
         self.state = StoreState(state_directory / STATE_FILE_NAME)
         self.table = VolumeTable()
-        self._create_volume = create_volume or default_create
+        self._create_volume = create_volume or Volume.create
         self._locks = KeyedLocks()
         self._placing = threading.Lock()
         self._loader = VolumeLoader(
-            self.table, self._locks, open_volume or default_open, self.usual_offset_width
+            self.table, self._locks, open_volume or Volume.open, self.usual_offset_width
         )
         self._flagging = threading.Lock()
         self._remover = VolumeRemover(
@@ -303,31 +302,15 @@ class Store:
             for location in self.locations:
                 volume = self.table.copy_on(location.disk_id, volume_id)
                 if volume is None:
-                    found = self._find_files(location, volume_id, collection)
-                    volume = self._loader.mount(location, found) if found else None
+                    volume = self._loader.mount(location, volume_id, collection)
                 if volume is not None:
                     # The master must not hear of a volume that the next heartbeat leaves out.
                     if not volume.unavailable:
                         self._announce(event_of("new", volume))
                     return
-        raise StorageError(f"volume {volume_id} not found on disk{self._damage_of(volume_id)}")
-
-    def _find_files(
-        self, location: DiskLocation, volume_id: int, collection: str | None
-    ) -> list[FoundVolume]:
-        try:
-            found = find_volumes(location.directory).get(volume_id, [])
-        except OSError as error:
-            log.error("locate volume %d in %s: %s", volume_id, location.directory, error)
-            return []
-        return sorted(found, key=lambda candidate: candidate.collection != collection)
-
-    def _damage_of(self, volume_id: int) -> str:
-        for volume in self.damaged:
-            base = volume.path.rpartition("/")[2]
-            if file_names.parse_base_name(base)[1] == volume_id:
-                return f": {volume.reason}"
-        return ""
+        damage = self._loader.damage_of(volume_id)
+        reason = f": {damage}" if damage else ""
+        raise StorageError(f"volume {volume_id} not found on disk{reason}")
 
     # --- removing -----------------------------------------------------------------------------
 
@@ -395,9 +378,9 @@ class Store:
         """
         with self._locks.hold(volume_id):
             for location in self.locations:
-                for found in self._find_files(location, volume_id, None):
-                    paths = VolumePaths.of(location.directory, location.index_directory, found)
-                    _store_replication(paths.data(file_names.VIF), volume_id, replication)
+                for found in find_volume(location.directory, volume_id):
+                    files = location.files(found.collection, volume_id)
+                    _store_replication(files.data(file_names.VIF), volume_id, replication)
                     return
         raise StorageError(f"volume {volume_id} not found on disk")
 
