@@ -64,7 +64,7 @@ from fastvol.rpc.vacuum import VacuumHandlers
 from fastvol.rpc.volume_status import VolumeStatusHandlers
 from fastvol.security.jwt import TokenChecker
 from fastvol.security.white_list import WhiteList
-from fastvol.store.options import LocationOptions, StoreOptions
+from fastvol.store.options import StoreOptions
 from fastvol.store.store import Store
 from fastvol.version import full_version, short_version
 from fastvol.volume.volume import Volume
@@ -410,23 +410,13 @@ def _end_at_once_when_told() -> None:
 
 
 def _store_options(config: Config) -> StoreOptions:
-    width = config.offset_width
     return StoreOptions(
         ip=config.ip,
         port=config.port,
         server_id=config.server_id,
-        directories=tuple(
-            LocationOptions(
-                directory=location.directory,
-                max_volume_count=location.max_volume_count,
-                min_free_space=location.min_free_space,
-                disk_type=location.disk_type,
-                tags=location.tags,
-            )
-            for location in config.locations
-        ),
+        directories=config.locations,
         index_directory=config.index_directory,
-        offset_width="auto" if width is None else "4" if width == 4 else "5",
+        offset_width=config.offset_width,
     )
 
 

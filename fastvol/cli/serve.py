@@ -14,8 +14,8 @@ from fastvol.cli.command import Command
 from fastvol.cli.global_flags import GlobalOptions
 from fastvol.cli.go_flags import Flag, FlagSet, ParsedFlags
 from fastvol.cli.volume_flags import volume_flags
+from fastvol.cluster.server_address import join_host_port
 from fastvol.config import Config, build_single_node_config
-from fastvol.config.addresses import join_host_port
 from fastvol.errors import ConfigError, UsageError
 from fastvol.limits import HTTP_PORT_DEFAULT, MIB, SERVE_VOLUME_SIZE_MIB_DEFAULT
 

@@ -23,6 +23,7 @@ from typing import Any, Final, TypeVar
 
 import grpc
 
+from fastvol.cluster.server_address import join_host_port
 from fastvol.errors import ConfigError
 from fastvol.limits import (
     CONTROL_THREADS_MAX,
@@ -150,7 +151,7 @@ class ControlPlane:
 def _listen_address(host: str, port: int) -> str:
     if not host:
         return f"[::]:{port}"  # grpcio falls back to IPv4 where there is no IPv6
-    return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
+    return join_host_port(host, port)
 
 
 def _refuse_taken_port(host: str, port: int, address: str) -> None:

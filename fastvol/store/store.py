@@ -79,7 +79,7 @@ class Store:
         self.ip = options.ip
         self.port = options.port
         self.server_id = options.server_id or f"{options.ip}:{options.port}"
-        self.offset_width_choice = options.offset_width
+        self._chosen_offset_width = options.offset_width
         self.ask_offset_width: Callable[[], int | None] = _no_advice
         """Advice on the width of offsets for a store whose volumes do not tell; asked once."""
         self._advised_offset_width: int | None = None
@@ -246,8 +246,8 @@ class Store:
         As the option says, else as most volumes of the location or of the store, else as advised,
         else 5: a ``weed`` that takes a directory over has one width for all of its volumes.
         """
-        if self.offset_width_choice != "auto":
-            return int(self.offset_width_choice)
+        if self._chosen_offset_width is not None:
+            return self._chosen_offset_width
         width = self._placement.neighbours_offset_width(location) or self._advised_offset_width
         if width is None:
             width = self._advised_offset_width = self.ask_offset_width() or OFFSET_WIDTH_DEFAULT

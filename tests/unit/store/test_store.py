@@ -200,14 +200,14 @@ def test_an_unknown_version_leaves_nothing(make_store: MakeStore, tmp_path: Path
 @pytest.mark.parametrize(
     ("choice", "neighbour", "master", "width"),
     [
-        *[("auto", None, None, 5), ("auto", None, 4, 4), ("auto", 4, 5, 4)],
-        *[("4", 5, 5, 4), ("5", 4, 4, 5)],
+        *[(None, None, None, 5), (None, None, 4, 4), (None, 4, 5, 4)],
+        *[(4, 5, 5, 4), (5, 4, 4, 5)],
     ],
 )
 def test_the_offset_width_of_a_new_volume(
     make_store: MakeStore,
     tmp_path: Path,
-    choice: str,
+    choice: int | None,
     neighbour: int | None,
     master: int | None,
     width: int,
