@@ -13,6 +13,7 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Final
 
+from fastvol.errors import reason_of
 from fastvol.formats import file_names, volume_info
 from fastvol.formats.file_names import parse_base_name
 from fastvol.formats.super_block import SUPER_BLOCK_BYTES
@@ -73,7 +74,7 @@ def find_volume(
     try:
         found = find_volumes(directory).get(volume_id, [])
     except OSError as error:
-        log.error("locate volume %d in %s: %s", volume_id, directory, error)
+        log.error("locate volume %d: %s", volume_id, reason_of(error))
         return []
     return sorted(found, key=lambda candidate: candidate.collection != collection)
 

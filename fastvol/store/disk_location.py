@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fastvol.errors import StorageError
+from fastvol.errors import StorageError, reason_of
 from fastvol.formats import disk_type
 from fastvol.store.directory_lock import DirectoryLock
 from fastvol.store.directory_uuid import directory_uuid
@@ -56,7 +56,9 @@ class DiskLocation:
         try:
             self.index_directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StorageError(f"index directory {self.index_directory}: {error}") from error
+            raise StorageError(
+                f"index directory {self.index_directory}: {reason_of(error)}"
+            ) from error
 
     def close(self) -> None:
         """Gives the directory up."""

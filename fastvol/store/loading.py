@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from fastvol.errors import FastvolError
+from fastvol.errors import FastvolError, reason_of
 from fastvol.formats import file_names, volume_info
 from fastvol.limits import LOAD_THREADS_MIN, OFFSET_WIDTH_DEFAULT
 from fastvol.store.compaction_recovery import reconcile_compactions
@@ -191,7 +191,7 @@ class VolumeLoader:
                 default_offset_width=offset_width,
             )
         except (FastvolError, OSError, ValueError, MemoryError) as error:
-            self._note_damaged(files, str(error) or type(error).__name__)
+            self._note_damaged(files, reason_of(error) or type(error).__name__)
             return None
         except Exception as error:
             # One broken volume must not keep the others from being served.

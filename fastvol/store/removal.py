@@ -12,7 +12,13 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from fastvol.errors import FastvolError, StorageError, VolumeNotEmptyError, VolumeNotFoundError
+from fastvol.errors import (
+    FastvolError,
+    StorageError,
+    VolumeNotEmptyError,
+    VolumeNotFoundError,
+    reason_of,
+)
 from fastvol.limits import COMPACTION_POLL_SECONDS
 from fastvol.store.discovery import is_erasure_coded
 from fastvol.store.reports import event_of
@@ -128,7 +134,7 @@ class VolumeRemover:
                 if self._destroy(volume):
                     log.info("volume %d is deleted: its TTL has passed", volume.id)
             except (FastvolError, OSError) as error:
-                log.error("delete expired volume %d: %s", volume.id, error)
+                log.error("delete expired volume %d: %s", volume.id, reason_of(error))
 
     def _destroy_all(self, volumes: Sequence[Volume]) -> list[str]:
         errors = []
@@ -138,7 +144,7 @@ class VolumeRemover:
                 if self._destroy(volume):
                     self._announce(gone)
             except (FastvolError, OSError) as error:
-                errors.append(str(error))
+                errors.append(reason_of(error))
         return errors
 
     def _destroy(self, volume: Volume) -> bool:

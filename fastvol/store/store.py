@@ -15,7 +15,13 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from fastvol.errors import FastvolError, StorageError, VolumeExistsError, VolumeNotFoundError
+from fastvol.errors import (
+    FastvolError,
+    StorageError,
+    VolumeExistsError,
+    VolumeNotFoundError,
+    reason_of,
+)
 from fastvol.formats import file_names, volume_info
 from fastvol.limits import DISK_CHECK_SECONDS, OFFSET_WIDTH_DEFAULT
 from fastvol.store.discovery import find_volume
@@ -135,7 +141,7 @@ class Store:
             try:
                 identity = location.identity
             except OSError as error:
-                raise StorageError(f"data directory {location.directory}: {error}") from error
+                raise StorageError(f"data directory {reason_of(error)}") from error
             twin = seen.setdefault(identity, location)
             if twin is not location:
                 raise StorageError(
@@ -152,7 +158,7 @@ class Store:
         try:
             self._loader.load_locations(self.locations)
         except OSError as error:
-            raise StorageError(f"cannot list a data directory: {error}") from error
+            raise StorageError(f"cannot list a data directory: {reason_of(error)}") from error
         log.info(
             "%d volumes in %d directories after %.1f s, %d damaged",
             len(self.volumes()),
@@ -394,12 +400,12 @@ def _store_replication(path: Path, volume_id: int, replication: str) -> None:
         if info.problem:
             raise StorageError(f"volume {volume_id} failed to load vif: {info.problem}")
     except OSError as error:
-        raise StorageError(f"volume {volume_id} failed to load vif: {error}") from error
+        raise StorageError(f"volume {volume_id} failed to load vif: {reason_of(error)}") from error
     info.replication = replication
     try:
         volume_info.save(path, info)
     except OSError as error:
-        raise StorageError(f"volume {volume_id} failed to save vif: {error}") from error
+        raise StorageError(f"volume {volume_id} failed to save vif: {reason_of(error)}") from error
 
 
 def _no_advice() -> int | None:
