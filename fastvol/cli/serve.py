@@ -6,7 +6,6 @@ environment, where a ``PORT`` or ``DEBUG`` was seldom meant for it.
 """
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -21,11 +20,6 @@ from fastvol.limits import HTTP_PORT_DEFAULT, MIB, SERVE_VOLUME_SIZE_MIB_DEFAULT
 
 _DIRECTORY_DEFAULT: Final = "data"
 _ANY_ADDRESSES: Final = ("0.0.0.0", "::")  # noqa: S104 - recognised, not bound
-
-
-def run(argv: Sequence[str], options: GlobalOptions) -> int:
-    """Run a single node until it is told to stop; returns the exit status."""
-    return COMMAND.run(argv, options)
 
 
 def serve_flags() -> FlagSet:

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from fastvol.cluster.beats import NodeIdentity
 from fastvol.cluster.channel import ChannelPool
@@ -18,6 +18,7 @@ from fastvol.cluster.master_build import offset_width_of
 from fastvol.cluster.master_client import MasterClient
 from fastvol.cluster.server_address import parse_addresses
 from fastvol.errors import ConfigError, DuplicateDirectoriesError, FastvolError
+from fastvol.limits import LEAVE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from fastvol.store.store import Store
 
 log = logging.getLogger(__name__)
-
-_LEAVE_SECONDS: Final = 5
 
 
 class Membership:
@@ -83,7 +82,7 @@ class Membership:
         self.heartbeat.stop()
         # However the heartbeat ended, ``join`` has logged it.
         with contextlib.suppress(Exception):
-            await asyncio.wait_for(asyncio.wrap_future(self._beating), timeout=_LEAVE_SECONDS)
+            await asyncio.wait_for(asyncio.wrap_future(self._beating), timeout=LEAVE_SECONDS)
 
     def close(self) -> None:
         """Begins to close the connections to other servers."""
