@@ -2,7 +2,8 @@
 
 An error's text is what a client sees, so it is spelled where it is raised; its class says what kind
 of failure it is. Planes translate with :func:`http_status`, :func:`grpc_code` and
-:func:`metric_label`, and never look at texts.
+:func:`metric_label`, and never look at texts.  Errors of the operating system become texts by
+:func:`reason_of`.
 """
 
 from dataclasses import dataclass
@@ -158,3 +159,13 @@ def grpc_code(error: BaseException) -> str:
 def metric_label(error: BaseException) -> str:
     """Label of ``handler_total`` under which the error is counted."""
     return error_form(error).metric_label
+
+
+def reason_of(error: BaseException) -> str:
+    """The text of an error for people: that of the operating system without Python's errno.
+
+    ``/data/1.dat: Permission denied``, or only the reason where no path is known.
+    """
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"

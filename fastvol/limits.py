@@ -23,6 +23,16 @@ HTTP_FORM_BYTES_MAX: Final = 10 * MIB
 HTTP_LISTEN_BACKLOG: Final = 1024
 HTTP_INLINE_WRITE_BYTES_MAX: Final = 256 * KIB
 """Uploads up to this size are appended on the event loop; larger ones go to a thread."""
+HTTP_COPY_BYTES_MAX: Final = 16 * KIB
+"""Needle bodies up to this size are read whole and sent from that copy (tuning.md)."""
+HTTP_MAP_BYTES_MAX: Final = 256 * KIB
+"""Payloads up to this size are sent from the mapping, larger ones by sendfile (tuning.md)."""
+HTTP_WORKERS_MAX: Final = 32
+"""Threads for HTTP work that may wait: cold reads in Python, fsync, large uploads."""
+HTTP_INLINE_VERIFY_BYTES_MAX: Final = 1 * MIB
+"""Payloads above this size are checked by an I/O thread, so that one read stalls nobody."""
+HTTP_IO_THREADS: Final = 16
+"""Threads that wait for cold reads; about the queue depth that keeps an NVMe drive busy."""
 
 # --- HTTP connections ---------------------------------------------------------------------------
 HTTP_CHUNK_LINE_BYTES_MAX: Final = 4096
@@ -54,17 +64,6 @@ READ_BUFFER_MIB_DEFAULT: Final = 4
 IN_FLIGHT_WAIT_SECONDS_DEFAULT: Final = 60
 SERVE_VOLUME_SIZE_MIB_DEFAULT: Final = 1024
 """Volume size of a single node: the largest that upstream's one-process bundle chooses."""
-
-HTTP_COPY_BYTES_MAX: Final = 16 * KIB
-"""Needle bodies up to this size are read whole and sent from that copy (tuning.md)."""
-HTTP_MAP_BYTES_MAX: Final = 256 * KIB
-"""Payloads up to this size are sent from the mapping, larger ones by sendfile (tuning.md)."""
-HTTP_WORKERS_MAX: Final = 32
-"""Threads for HTTP work that may wait: cold reads in Python, fsync, large uploads."""
-HTTP_INLINE_VERIFY_BYTES_MAX: Final = 1 * MIB
-"""Payloads above this size are checked by an I/O thread, so that one read stalls nobody."""
-HTTP_IO_THREADS: Final = 16
-"""Threads that wait for cold reads; about the queue depth that keeps an NVMe drive busy."""
 
 # --- needles and volumes ------------------------------------------------------------------------
 FILE_SIZE_MIB_DEFAULT: Final = 256
@@ -122,6 +121,8 @@ DUPLICATE_DIRECTORY_RETRIES: Final = 3
 PRE_STOP_SECONDS_DEFAULT: Final = 10
 HTTP_STOP_SECONDS: Final = 30
 GRPC_STOP_SECONDS: Final = 60
+LEAVE_SECONDS: Final = 5
+"""How long the farewell to the master may take."""
 
 # --- control plane ------------------------------------------------------------------------------
 CONTROL_THREADS_MAX: Final = 4096

@@ -15,14 +15,13 @@ from fastvol.config import FlagValue
 from fastvol.config.go_values import (
     format_duration,
     parse_bool,
-    parse_decimal,
     parse_duration,
     parse_float,
     parse_int,
     parse_uint,
 )
 from fastvol.errors import UsageError
-from fastvol.http.go_text import go_quote
+from fastvol.formats.go_numbers import atoi, quote
 
 Kind = Literal[
     "bool", "int", "uint", "float", "string", "duration", "level", "severity", "vmodule", "location"
@@ -108,7 +107,7 @@ class FlagSet:
                 values[name] = parse_bool(text) if equals else True
             except ValueError as error:
                 raise UsageError(
-                    f"invalid boolean value {go_quote(text)} for -{name}: {error}"
+                    f"invalid boolean value {quote(text)} for -{name}: {error}"
                 ) from error
             return
         if not equals:
@@ -118,7 +117,7 @@ class FlagSet:
         try:
             values[name] = _PARSERS[flag.kind](text)
         except ValueError as error:
-            raise UsageError(f"invalid value {go_quote(text)} for flag -{name}: {error}") from error
+            raise UsageError(f"invalid value {quote(text)} for flag -{name}: {error}") from error
 
     def _apply_environment(self, values: dict[str, FlagValue], environ: Mapping[str, str]) -> None:
         for flag in self.flags.values():
@@ -155,7 +154,7 @@ class FlagSet:
             values[flag.name] = _PARSERS[flag.kind](text)
         except ValueError as error:
             raise UsageError(
-                f"invalid value {go_quote(text)} for {where} {flag.name}: {error}"
+                f"invalid value {quote(text)} for {where} {flag.name}: {error}"
             ) from error
 
 
@@ -165,7 +164,7 @@ def environment_name(prefix: str, flag_name: str) -> str:
 
 
 def _severity(text: str) -> int:
-    return _SEVERITIES[text.upper()] if text.upper() in _SEVERITIES else parse_decimal(text)
+    return _SEVERITIES[text.upper()] if text.upper() in _SEVERITIES else atoi(text)
 
 
 def _vmodule(text: str) -> str:
@@ -181,7 +180,7 @@ def _location(text: str) -> str:
         file, colon, line = text.partition(":")
         if not colon or "." not in file:
             raise ValueError("syntax error: expect file.go:234")
-        if parse_decimal(line) <= 0:
+        if atoi(line) <= 0:
             raise ValueError("negative or zero value for level")
     return text
 
@@ -193,7 +192,7 @@ _PARSERS: Final[dict[Kind, Callable[[str], FlagValue]]] = {
     "float": parse_float,
     "string": str,
     "duration": parse_duration,
-    "level": parse_decimal,
+    "level": atoi,
     "severity": _severity,
     "vmodule": _vmodule,
     "location": _location,

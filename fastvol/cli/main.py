@@ -15,7 +15,6 @@ from fastvol.cli.go_flags import HelpRequestedError
 from fastvol.errors import UsageError
 
 _COMMANDS = {command.name: command for command in (serve.COMMAND, volume.COMMAND, version.COMMAND)}
-_RUNNERS = {"serve": serve.run, "volume": volume.run, "version": version.run}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,20 +30,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as error:
         return _usage_error("" if isinstance(error, HelpRequestedError) else f"{error}\n")
     if implied_volume:
-        return volume.run(arguments[before:], options)
+        return volume.COMMAND.run(arguments[before:], options)
     if not rest:
         return _usage_error("")
     name, rest = rest[0], rest[1:]
     if name == "help":
         return help_command.run(rest, _COMMANDS)
-    runner = _RUNNERS.get(name)
-    if runner is None:
+    command = _COMMANDS.get(name)
+    if command is None:
         print(
             f"fastvol: unknown subcommand \"{name}\"\nRun 'fastvol help' for usage.",
             file=sys.stderr,
         )
         return EXIT_USAGE
-    return runner(rest, options)
+    return command.run(rest, options)
 
 
 def _global_flag_count(arguments: Sequence[str]) -> int:

@@ -6,7 +6,6 @@ environment, where a ``PORT`` or ``DEBUG`` was seldom meant for it.
 """
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -14,18 +13,13 @@ from fastvol.cli.command import Command
 from fastvol.cli.global_flags import GlobalOptions
 from fastvol.cli.go_flags import Flag, FlagSet, ParsedFlags
 from fastvol.cli.volume_flags import volume_flags
+from fastvol.cluster.server_address import join_host_port
 from fastvol.config import Config, build_single_node_config
-from fastvol.config.addresses import join_host_port
 from fastvol.errors import ConfigError, UsageError
 from fastvol.limits import HTTP_PORT_DEFAULT, MIB, SERVE_VOLUME_SIZE_MIB_DEFAULT
 
 _DIRECTORY_DEFAULT: Final = "data"
 _ANY_ADDRESSES: Final = ("0.0.0.0", "::")  # noqa: S104 - recognised, not bound
-
-
-def run(argv: Sequence[str], options: GlobalOptions) -> int:
-    """Run a single node until it is told to stop; returns the exit status."""
-    return COMMAND.run(argv, options)
 
 
 def serve_flags() -> FlagSet:

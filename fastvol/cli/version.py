@@ -1,7 +1,6 @@
 """``fastvol version``."""
 
 import platform
-from collections.abc import Sequence
 
 from fastvol.cli.command import EXIT_OK, Command
 from fastvol.cli.global_flags import GlobalOptions
@@ -10,11 +9,6 @@ from fastvol.version import VERSION, full_version
 
 _OFFSET_WIDTH = 5
 _GO_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
-
-
-def run(argv: Sequence[str], options: GlobalOptions) -> int:
-    """Print our version and the one that we follow; returns the exit status."""
-    return COMMAND.run(argv, options)
 
 
 def _print(_parsed: ParsedFlags, _options: GlobalOptions) -> int:

@@ -1,18 +1,12 @@
 """``fastvol volume``: a volume server of a cluster, with the command line of ``weed volume``."""
 
 import os
-from collections.abc import Sequence
 
 from fastvol.cli.command import Command
 from fastvol.cli.global_flags import GlobalOptions
 from fastvol.cli.go_flags import ParsedFlags
 from fastvol.cli.volume_flags import volume_flags
 from fastvol.config import build_config
-
-
-def run(argv: Sequence[str], options: GlobalOptions) -> int:
-    """Run a server until it is told to stop; returns the exit status."""
-    return COMMAND.run(argv, options)
 
 
 def _serve(parsed: ParsedFlags, options: GlobalOptions) -> int:

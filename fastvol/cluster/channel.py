@@ -14,6 +14,7 @@ from google.protobuf.descriptor import MethodDescriptor
 
 from fastvol.cluster.server_address import ServerAddress
 from fastvol.cluster.stub import bind
+from fastvol.errors import reason_of
 from fastvol.limits import (
     CHANNEL_DRAIN_SECONDS,
     GRPC_KEEPALIVE_MS,
@@ -128,4 +129,4 @@ def error_text(error: BaseException) -> str:
     """``error`` as Go prints it inside another error's text (google.golang.org/grpc/status)."""
     if isinstance(error, grpc.aio.AioRpcError):
         return f"rpc error: code = {code_name(error.code())} desc = {error.details() or ''}"
-    return str(error)
+    return reason_of(error)

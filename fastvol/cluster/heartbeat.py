@@ -30,7 +30,7 @@ from fastvol.cluster.channel import ChannelPool
 from fastvol.cluster.heartbeat_session import HeartbeatSession
 from fastvol.cluster.master_client import MasterClient
 from fastvol.cluster.server_address import ServerAddress
-from fastvol.errors import DuplicateDirectoriesError, FastvolError
+from fastvol.errors import DuplicateDirectoriesError, FastvolError, reason_of
 from fastvol.limits import (
     DUPLICATE_DIRECTORY_RETRIES,
     DUPLICATE_DIRECTORY_SECONDS,
@@ -101,7 +101,9 @@ class Heartbeat:
                     leader = None
                     refusals = 0
                     unexpected = not isinstance(error, FastvolError | OSError)
-                    log.warning("heartbeat to %s error: %s", target, error, exc_info=unexpected)
+                    log.warning(
+                        "heartbeat to %s error: %s", target, reason_of(error), exc_info=unexpected
+                    )
                     await self._pause(self._pace.pulse)
 
     def stop(self) -> None:

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Iterable
 
 from fastvol.cluster.server_address import ServerAddress
+from fastvol.errors import reason_of
 from fastvol.limits import MASTER_CALL_SECONDS
 from fastvol.version import SIZE_LIMIT_NAMES
 
@@ -25,7 +26,7 @@ def offset_width_of(masters: Iterable[ServerAddress]) -> int | None:
         try:
             version = _version(master.http)
         except (OSError, ValueError, AttributeError, http.client.HTTPException) as error:
-            log.info("cannot ask %s for its version: %s", master, error)
+            log.info("cannot ask %s for its version: %s", master, reason_of(error))
             continue
         for width, name in SIZE_LIMIT_NAMES.items():
             if version.startswith(name + " "):

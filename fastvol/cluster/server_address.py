@@ -7,7 +7,6 @@ weed/pb/server_address.go: ToHttpAddress, ToGrpcAddress.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fastvol.errors import InvalidRequestError
@@ -25,7 +24,7 @@ class ServerAddress:
         """``host:port`` without the gRPC port; texts without a port are returned unchanged."""
         host, ports = self._split()
         http_port, dot, _ = ports.rpartition(".")
-        return _join(host, http_port) if dot else self.text
+        return join_host_port(host, http_port) if dot else self.text
 
     @property
     def grpc(self) -> str:
@@ -39,8 +38,8 @@ class ServerAddress:
         http_port, dot, grpc_port = ports.rpartition(".")
         if dot:
             self._number(http_port)
-            return _join(host, str(self._number(grpc_port)))
-        return _join(host, str(self._number(ports) + GRPC_PORT_OFFSET))
+            return join_host_port(host, self._number(grpc_port))
+        return join_host_port(host, self._number(ports) + GRPC_PORT_OFFSET)
 
     def same_server(self, other: ServerAddress) -> bool:
         """Whether both name one server, whatever gRPC port their texts carry."""
@@ -60,16 +59,11 @@ class ServerAddress:
 
 
 def parse_addresses(text: str) -> tuple[ServerAddress, ...]:
-    """Addresses of a comma separated list; blanks and empty items are dropped."""
-    return unique(ServerAddress(item.strip()) for item in text.split(",") if item.strip())
+    """Addresses of a comma separated list; blanks, empty items and repetitions are dropped."""
+    items = (item.strip() for item in text.split(","))
+    return tuple(ServerAddress(item) for item in dict.fromkeys(items) if item)
 
 
-def unique(addresses: Iterable[ServerAddress]) -> tuple[ServerAddress, ...]:
-    """``addresses`` without repetitions, in order."""
-    return tuple(dict.fromkeys(addresses))
-
-
-def _join(host: str, port: str) -> str:
-    if ":" in host and not host.startswith("["):
-        return f"[{host}]:{port}"
-    return f"{host}:{port}"
+def join_host_port(host: str, port: int | str) -> str:
+    """``host:port``, with brackets around a bare IPv6 address."""
+    return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"

@@ -33,11 +33,15 @@ def method_path(method: MethodDescriptor) -> str:
     return f"/{method.containing_service.full_name}/{method.name}"
 
 
+def call_kind(method: MethodDescriptor) -> str:
+    """``unary_unary``, ``unary_stream`` and so on, as grpcio names what its callables take."""
+    sides = {False: "unary", True: "stream"}
+    return f"{sides[method.client_streaming]}_{sides[method.server_streaming]}"
+
+
 def bind(channel: grpc.Channel | grpc.aio.Channel, method: MethodDescriptor) -> Any:
     """The callable of ``method`` on ``channel``, of the kind its streaming flags ask for."""
-    sides = {False: "unary", True: "stream"}
-    make = getattr(channel, f"{sides[method.client_streaming]}_{sides[method.server_streaming]}")
-    return make(
+    return getattr(channel, call_kind(method))(
         method_path(method),
         request_serializer=GetMessageClass(method.input_type).SerializeToString,
         response_deserializer=GetMessageClass(method.output_type).FromString,

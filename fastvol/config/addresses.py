@@ -1,4 +1,4 @@
-"""The address a server takes for itself, and host:port texts."""
+"""The address a server takes for itself."""
 
 import ipaddress
 import socket
@@ -27,8 +27,3 @@ def detected_host_address() -> str:
             if not (address.is_loopback or (address.version == 6 and address.is_link_local)):
                 return str(address)
     return "localhost"
-
-
-def join_host_port(host: str, port: int) -> str:
-    """``host:port``, with brackets around a bare IPv6 address."""
-    return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"

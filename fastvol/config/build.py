@@ -5,29 +5,24 @@ Order of derivation and texts of ``weed/command/volume.go: runVolume, startVolum
 """
 
 import logging
-import os
-import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Final, TypeVar
 
-from fastvol.config.addresses import detected_host_address, join_host_port
-from fastvol.config.go_values import parse_decimal
+from fastvol.cluster.server_address import join_host_port
+from fastvol.config.addresses import detected_host_address
+from fastvol.config.locations import data_locations, expand_user
 from fastvol.config.model import (
     Config,
     DiskProbeConfig,
     IndexKind,
-    LocationConfig,
     ReadMode,
     ReadVerify,
 )
 from fastvol.config.security import SecuritySource, load_security, split_list
 from fastvol.config.settings import Settings, find_settings_file, read_toml
 from fastvol.errors import ConfigError
-from fastvol.formats.disk_type import normalize
 from fastvol.limits import GRPC_PORT_OFFSET, MIB
-from fastvol.store.free_space import MinFreeSpace
 
 FlagValue = bool | int | float | str
 
@@ -85,7 +80,13 @@ def build_config(
     security, settings = load_security(source, Settings(environ))
     settings = _with_volume_toml(settings, source)
     masters = split_list(flags.text("mserver") or flags.text("master"))
-    locations = _locations(flags)
+    locations = data_locations(
+        directories=flags.text("dir"),
+        volume_counts=flags.text("max"),
+        free_spaces=flags.text("minFreeSpace") or flags.text("minFreeSpacePercent"),
+        disk_types=flags.text("disk"),
+        tags=flags.text("tags"),
+    )
 
     ip = flags.text("ip") or detected_host_address()
     bind_ip = flags.text("ip.bind") or ip
@@ -159,14 +160,6 @@ def build_single_node_config(
     return replace(config, masters=(), single_node=True, volume_size_max=volume_size_max)
 
 
-def expand_user(text: str) -> Path:
-    """A path with ``~`` and ``~user`` expanded; an unknown user stays as it is."""
-    try:
-        return Path(text).expanduser()
-    except RuntimeError:
-        return Path(text)
-
-
 def _choice(name: str, text: str, choices: Mapping[str, _T]) -> _T:
     if text not in choices:
         raise ConfigError(f"-{name} must be one of {', '.join(choices)}: {text}")
@@ -215,96 +208,3 @@ def _disk_probe(settings: Settings) -> DiskProbeConfig:
         slow_latency_ssd=settings.duration(key + "slow.latency.ssd", base.slow_latency_ssd),
         slow_latency_nvme=settings.duration(key + "slow.latency.nvme", base.slow_latency_nvme),
     )
-
-
-def _locations(flags: _Flags) -> tuple[LocationConfig, ...]:
-    free_spaces = _free_spaces(flags.text("minFreeSpace") or flags.text("minFreeSpacePercent"))
-    directories = _directories(flags.text("dir").split(","))
-    count = len(directories)
-    volume_counts = _replicated(
-        [_volume_count(item) for item in flags.text("max").split(",")],
-        count,
-        "max is set by -max",
-    )
-    free_spaces = _replicated(
-        free_spaces, count, "minFreeSpacePercent is set by -minFreeSpacePercent"
-    )
-    disk_types = _replicated(flags.text("disk").split(","), count, "disk types is set by -disk")
-    tags = _tag_groups(flags.text("tags"), count)
-    return tuple(
-        LocationConfig(directory, volume_count, free_space, normalize(disk_type), group)
-        for directory, volume_count, free_space, disk_type, group in zip(
-            directories, volume_counts, free_spaces, disk_types, tags, strict=True
-        )
-    )
-
-
-def _replicated(items: Sequence[_T], count: int, what: str) -> list[_T]:
-    """One item stands for all directories; otherwise there must be one each."""
-    if len(items) == 1:
-        return list(items) * count
-    if len(items) != count:
-        raise ConfigError(f"{count} directories by -dir, but only {len(items)} {what}")
-    return list(items)
-
-
-def _free_spaces(text: str) -> list[MinFreeSpace]:
-    spaces = []
-    for item in text.split(","):
-        try:
-            spaces.append(MinFreeSpace.parse(item))
-        except ValueError as error:
-            raise ConfigError(
-                f"The value specified in -minFreeSpace not a valid value {item}"
-            ) from error
-    return spaces
-
-
-def _volume_count(item: str) -> int:
-    try:
-        return parse_decimal(item)
-    except ValueError as error:
-        raise ConfigError(f"The max specified in -max not a valid number {item}") from error
-
-
-def _directories(items: Sequence[str]) -> list[Path]:
-    directories: list[Path] = []
-    seen: dict[tuple[int, int], str] = {}
-    for item in items:
-        path = expand_user(item)
-        shown = str(path) if item else ""
-        try:
-            status = path.stat() if item else None
-        except OSError as error:
-            reason = f"stat {shown}: {(error.strerror or '').lower()}"
-            raise ConfigError(f"Check Data Folder(-dir) Writable {shown} : {reason}") from error
-        reason = _unusable(status)
-        if reason:
-            raise ConfigError(f"Check Data Folder(-dir) Writable {shown} : {reason}")
-        assert status is not None
-        first = seen.setdefault((status.st_dev, status.st_ino), item)
-        if len(seen) == len(directories):
-            raise ConfigError(f"Data Folder(-dir) {first} and {item} are the same directory")
-        directories.append(path)
-    return directories
-
-
-def _unusable(status: os.stat_result | None) -> str:
-    if status is None:
-        return "stat : no such file or directory"
-    if not stat.S_ISDIR(status.st_mode):
-        return "Not a valid folder!"
-    return "" if status.st_mode & stat.S_IWUSR else "Not writable!"
-
-
-def _tag_groups(text: str, count: int) -> list[tuple[str, ...]]:
-    """One group goes to every directory; of several, each goes to its own."""
-    groups = [_tags(group) for group in text.split(",")]
-    if len(groups) == 1:
-        return groups * count
-    return [groups[number] if number < len(groups) else () for number in range(count)]
-
-
-def _tags(group: str) -> tuple[str, ...]:
-    names = (name.strip().lower() for name in group.split(":"))
-    return tuple(dict.fromkeys(name for name in names if name))

@@ -1,5 +1,8 @@
 """Values of flags, environment variables and TOML texts, parsed as Go parses them.
 
+Integers that may carry a base prefix are here; plain decimal ones are
+:func:`fastvol.formats.go_numbers.atoi`.
+
 The errors are :class:`ValueError` with the texts of Go's ``strconv`` and ``time``, because they are
 printed behind ``invalid value "x" for flag -y:``.
 """
@@ -7,12 +10,11 @@ printed behind ``invalid value "x" for flag -y:``.
 import re
 from typing import Final
 
-from fastvol.http.go_text import go_quote
+from fastvol.formats.go_numbers import UINT64_MAX, quote
 
 _TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE: Final = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _INT64_MAX: Final = (1 << 63) - 1
-_UINT64_MAX: Final = (1 << 64) - 1
 
 # Prefix, base and digits; underscores only between digits, or behind a prefix.
 _LITERALS: Final = (
@@ -21,7 +23,6 @@ _LITERALS: Final = (
     (re.compile(r"0[oO]?(_?[0-7]+(?:_[0-7]+)*)"), 8),
     (re.compile(r"([0-9]+(?:_[0-9]+)*)"), 10),
 )
-_DECIMAL: Final = re.compile(r"[0-9]+")
 _FLOAT: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _TERM: Final = re.compile(r"([0-9]*)(\.[0-9]*)?([^0-9.]*)")
 _UNIT_NANOSECONDS: Final = {
@@ -42,40 +43,37 @@ def parse_bool(text: str) -> bool:
         return True
     if text in _FALSE:
         return False
-    raise ValueError(f"strconv.ParseBool: parsing {go_quote(text)}: invalid syntax")
+    raise ValueError(f"strconv.ParseBool: parsing {quote(text)}: invalid syntax")
 
 
 def parse_int(text: str) -> int:
     """``strconv.ParseInt(text, 0, 64)``: base prefixes and underscores are understood."""
     sign = text[:1] if text[:1] in ("+", "-") else ""
     magnitude = _literal(text[len(sign) :])
-    return _signed("ParseInt", text, sign, magnitude)
+    if magnitude is None:
+        raise ValueError(f"strconv.ParseInt: parsing {quote(text)}: invalid syntax")
+    if magnitude > _INT64_MAX + (sign == "-"):
+        raise ValueError(f"strconv.ParseInt: parsing {quote(text)}: value out of range")
+    return -magnitude if sign == "-" else magnitude
 
 
 def parse_uint(text: str) -> int:
     """``strconv.ParseUint(text, 0, 64)``."""
     magnitude = _literal(text)
     if magnitude is None:
-        raise ValueError(f"strconv.ParseUint: parsing {go_quote(text)}: invalid syntax")
-    if magnitude > _UINT64_MAX:
-        raise ValueError(f"strconv.ParseUint: parsing {go_quote(text)}: value out of range")
+        raise ValueError(f"strconv.ParseUint: parsing {quote(text)}: invalid syntax")
+    if magnitude > UINT64_MAX:
+        raise ValueError(f"strconv.ParseUint: parsing {quote(text)}: value out of range")
     return magnitude
-
-
-def parse_decimal(text: str, function: str = "Atoi") -> int:
-    """``strconv.Atoi``: decimal digits only; ``function`` is the name in the error text."""
-    sign = text[:1] if text[:1] in ("+", "-") else ""
-    digits = text[len(sign) :]
-    return _signed(function, text, sign, int(digits) if _DECIMAL.fullmatch(digits) else None)
 
 
 def parse_float(text: str) -> float:
     """``strconv.ParseFloat`` of finite decimal numbers."""
     if not _FLOAT.fullmatch(text):
-        raise ValueError(f"strconv.ParseFloat: parsing {go_quote(text)}: invalid syntax")
+        raise ValueError(f"strconv.ParseFloat: parsing {quote(text)}: invalid syntax")
     value = float(text)
     if value in (float("inf"), float("-inf")):
-        raise ValueError(f"strconv.ParseFloat: parsing {go_quote(text)}: value out of range")
+        raise ValueError(f"strconv.ParseFloat: parsing {quote(text)}: value out of range")
     return value
 
 
@@ -86,22 +84,22 @@ def parse_duration(text: str) -> float:
         return 0.0
     nanoseconds = 0
     if not rest:
-        raise ValueError(f"time: invalid duration {go_quote(text)}")
+        raise ValueError(f"time: invalid duration {quote(text)}")
     while rest:
         term = _TERM.match(rest)
         assert term is not None
         whole, fraction, unit = term[1], (term[2] or ".")[1:], term[3]
         if not whole and not fraction:
-            raise ValueError(f"time: invalid duration {go_quote(text)}")
+            raise ValueError(f"time: invalid duration {quote(text)}")
         if not unit:
-            raise ValueError(f"time: missing unit in duration {go_quote(text)}")
+            raise ValueError(f"time: missing unit in duration {quote(text)}")
         scale = _UNIT_NANOSECONDS.get(unit)
         if scale is None:
-            raise ValueError(f"time: unknown unit {go_quote(unit)} in duration {go_quote(text)}")
+            raise ValueError(f"time: unknown unit {quote(unit)} in duration {quote(text)}")
         nanoseconds += int(whole or "0") * scale
         nanoseconds += int(fraction or "0") * scale // 10 ** len(fraction)
         if nanoseconds > _INT64_MAX:
-            raise ValueError(f"time: invalid duration {go_quote(text)}")
+            raise ValueError(f"time: invalid duration {quote(text)}")
         rest = rest[term.end() :]
     return (-nanoseconds if text.startswith("-") else nanoseconds) / 1e9
 
@@ -123,11 +121,3 @@ def _literal(text: str) -> int | None:
         if match and not (base == 10 and len(text) > 1 and text[0] == "0"):
             return int(match[1].replace("_", ""), base)
     return None
-
-
-def _signed(function: str, text: str, sign: str, magnitude: int | None) -> int:
-    if magnitude is None:
-        raise ValueError(f"strconv.{function}: parsing {go_quote(text)}: invalid syntax")
-    if magnitude > _INT64_MAX + (sign == "-"):
-        raise ValueError(f"strconv.{function}: parsing {go_quote(text)}: value out of range")
-    return -magnitude if sign == "-" else magnitude

@@ -4,27 +4,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from fastvol.config.addresses import join_host_port
+from fastvol.cluster.server_address import join_host_port
 from fastvol.config.security import SecuritySettings, SecuritySource
 from fastvol.config.settings import Settings
-from fastvol.store.free_space import MinFreeSpace
+from fastvol.store.options import LocationOptions
 
 ReadMode = Literal["local", "proxy", "redirect"]
 IndexKind = Literal["memory", "leveldb", "leveldbMedium", "leveldbLarge"]
 ReadVerify = Literal["always", "once"]
-
-
-@dataclass(frozen=True, slots=True)
-class LocationConfig:
-    """One data directory; it exists and is writable."""
-
-    directory: Path
-    max_volume_count: int
-    """0: as many as the disk has room for."""
-    min_free_space: MinFreeSpace
-    disk_type: str
-    """Lower case; empty for a hard disk."""
-    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +49,8 @@ class Config:
     data_center: str = ""
     rack: str = ""
 
-    locations: tuple[LocationConfig, ...]
+    locations: tuple[LocationOptions, ...]
+    """Data directories; each exists and is writable."""
     index_directory: Path | None = None
     """One directory for all index files; None: beside the data."""
     index_kind: IndexKind = "memory"

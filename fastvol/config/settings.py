@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from fastvol.config.go_values import parse_bool, parse_duration
-from fastvol.errors import ConfigError
+from fastvol.errors import ConfigError, reason_of
 
 _SYSTEM_DIRECTORIES: Final = (Path("/usr/local/etc/seaweedfs"), Path("/etc/seaweedfs"))
 
@@ -40,7 +40,9 @@ def read_toml(path: Path) -> Tree:
     try:
         with path.open("rb") as file:
             return _lowered(tomllib.load(file))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ConfigError(f"Reading {reason_of(error)}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"Reading {path}: {error}") from error
 
 

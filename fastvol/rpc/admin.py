@@ -10,14 +10,11 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-import grpc
-
 from fastvol.cluster.master_client import MasterClient
 from fastvol.errors import (
     InvalidRequestError,
     StorageError,
     VolumeExistsError,
-    VolumeNotEmptyError,
     VolumeNotFoundError,
 )
 from fastvol.formats.replica_placement import ReplicaPlacement
@@ -25,7 +22,7 @@ from fastvol.formats.ttl import TTL
 from fastvol.pb import volume_server_pb2 as pb
 from fastvol.rpc.gates import Gates
 from fastvol.rpc.service import Handler
-from fastvol.rpc.status import StatusError, wrap
+from fastvol.rpc.status import wrap
 
 if TYPE_CHECKING:
     from fastvol.store.store import Store, VolumeIdentity
@@ -93,22 +90,15 @@ class AdminHandlers:
 
     def delete_volume(self, request: pb.VolumeDeleteRequest) -> pb.VolumeDeleteResponse:
         """Remove a volume and its files from all disks, if its conditions hold."""
-        volume_id = request.volume_id
         try:
             self._store.delete_volume(
-                volume_id,
+                request.volume_id,
                 only_empty=request.only_empty,
                 only_garbage=request.only_garbage,
                 keep_remote_data=request.keep_remote_data,
             )
-        except VolumeNotFoundError as error:
-            text = f"delete volume {volume_id} not found on disk: volume not found"
-            raise StatusError(grpc.StatusCode.NOT_FOUND, text) from error
-        except VolumeNotEmptyError as error:
-            text = f"DeleteVolume {volume_id}: volume not empty"
-            raise StatusError(grpc.StatusCode.FAILED_PRECONDITION, text) from error
-        except (StorageError, OSError) as error:
-            raise wrap(f"DeleteVolume {volume_id} failed on some disks: ", error) from error
+        except StorageError as error:
+            raise wrap("", error, store=True) from error
         return pb.VolumeDeleteResponse()
 
     def delete_collection(self, request: pb.DeleteCollectionRequest) -> pb.DeleteCollectionResponse:

@@ -17,6 +17,7 @@ from fastvol.errors import (
     NeedleNotFoundError,
     StorageError,
     VolumeNotFoundError,
+    reason_of,
 )
 from fastvol.formats.file_id import parse_key_cookie, parse_path, parse_volume_id
 from fastvol.pb import volume_server_pb2 as pb
@@ -108,14 +109,14 @@ class NeedleHandlers:
         try:
             return volume.delete(key, cookie, checksum)
         except (StorageError, OSError) as error:
-            raise _DeletionError(HTTPStatus.INTERNAL_SERVER_ERROR, str(error)) from error
+            raise _DeletionError(HTTPStatus.INTERNAL_SERVER_ERROR, reason_of(error)) from error
 
     def _checked(self, volume_id: int, key: int, cookie: int) -> int:
         """Checksum of the needle, after making sure that it is the one meant."""
         try:
             needle = self._store.get_volume(volume_id).read(key)
         except (StorageError, OSError) as error:
-            raise _DeletionError(HTTPStatus.NOT_FOUND, str(error)) from error
+            raise _DeletionError(HTTPStatus.NOT_FOUND, reason_of(error)) from error
         if needle.size and needle.cookie != cookie:  # an empty file's cookie is not in its index
             raise _DeletionError(HTTPStatus.BAD_REQUEST, "File Random Cookie does not match.")
         if needle.is_chunk_manifest:

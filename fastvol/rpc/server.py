@@ -23,7 +23,8 @@ from typing import Any, Final, TypeVar
 
 import grpc
 
-from fastvol.errors import ConfigError
+from fastvol.cluster.server_address import join_host_port
+from fastvol.errors import ConfigError, reason_of
 from fastvol.limits import (
     CONTROL_THREADS_MAX,
     GRPC_KEEPALIVE_MS,
@@ -150,7 +151,7 @@ class ControlPlane:
 def _listen_address(host: str, port: int) -> str:
     if not host:
         return f"[::]:{port}"  # grpcio falls back to IPv4 where there is no IPv6
-    return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
+    return join_host_port(host, port)
 
 
 def _refuse_taken_port(host: str, port: int, address: str) -> None:
@@ -168,8 +169,7 @@ def _refuse_taken_port(host: str, port: int, address: str) -> None:
             probe.bind(where)
             probe.listen(1)
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise _cannot_listen(port, address, f"bind: {reason}") from error
+            raise _cannot_listen(port, address, f"bind: {reason_of(error).lower()}") from error
 
 
 def _cannot_listen(port: int, address: str, reason: str) -> ConfigError:

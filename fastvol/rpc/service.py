@@ -19,6 +19,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 
+from fastvol.cluster.stub import call_kind
 from fastvol.errors import UnsupportedError
 from fastvol.pb import volume_server_pb2
 from fastvol.rpc.gates import Gates
@@ -61,9 +62,7 @@ def volume_server_handler(
 def _method_handler(
     method: MethodDescriptor, handler: Handler | None, gates: Gates
 ) -> grpc.RpcMethodHandler[Any, Any]:
-    sides = {False: "unary", True: "stream"}
-    kind = f"{sides[method.client_streaming]}_{sides[method.server_streaming]}"
-    make = getattr(grpc, f"{kind}_rpc_method_handler")
+    make = getattr(grpc, f"{call_kind(method)}_rpc_method_handler")
     made: grpc.RpcMethodHandler[Any, Any] = make(
         _guarded(method, handler or _not_built(method.name), gates),
         response_serializer=GetMessageClass(method.output_type).SerializeToString,

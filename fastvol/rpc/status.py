@@ -18,6 +18,7 @@ from fastvol.errors import (
     VolumeNotEmptyError,
     VolumeNotFoundError,
     grpc_code,
+    reason_of,
 )
 
 _STORE_CODES: Final = {
@@ -61,7 +62,7 @@ def status_of(error: BaseException) -> tuple[grpc.StatusCode, str]:
     if isinstance(error, StorageError):
         return grpc.StatusCode.UNKNOWN, str(error)
     if isinstance(error, FastvolError | OSError):
-        return grpc.StatusCode[grpc_code(error)], str(error)
+        return grpc.StatusCode[grpc_code(error)], reason_of(error)
     return grpc.StatusCode.UNKNOWN, f"internal error: {type(error).__name__}: {error}"
 
 

@@ -18,6 +18,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
+from fastvol.errors import reason_of
 from fastvol.formats import file_names
 from fastvol.formats.durable_file import sync_directory
 from fastvol.formats.file_names import base_name, parse_base_name
@@ -38,7 +39,9 @@ def reconcile_compactions(directory: Path, index_directory: Path, loaded: Collec
         try:
             _reconcile(directory, index_directory, base_name(collection, volume_id), volume_id)
         except OSError as error:
-            log.error("volume %d: cannot recover an interrupted vacuum: %s", volume_id, error)
+            log.error(
+                "volume %d: cannot recover an interrupted vacuum: %s", volume_id, reason_of(error)
+            )
 
 
 def _interrupted(directory: Path, index_directory: Path) -> set[tuple[str, int]]:

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from types import TracebackType
 
-from fastvol.errors import StorageError
+from fastvol.errors import StorageError, reason_of
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class DirectoryLock:
         try:
             fd = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
-            raise StorageError(f"cannot open data directory {self._directory}: {error}") from error
+            raise StorageError(f"cannot open data directory {reason_of(error)}") from error
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -42,9 +42,9 @@ class DirectoryLock:
             if error.errno not in (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
                 os.close(fd)
                 raise StorageError(
-                    f"cannot lock data directory {self._directory}: {error}"
+                    f"cannot lock data directory {self._directory}: {reason_of(error)}"
                 ) from error
-            log.warning("data directory %s cannot be locked: %s", self._directory, error)
+            log.warning("data directory %s cannot be locked: %s", self._directory, reason_of(error))
         self._fd = fd
 
     def release(self) -> None:

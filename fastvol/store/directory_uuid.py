@@ -7,7 +7,7 @@ import uuid
 from pathlib import Path
 from typing import Final
 
-from fastvol.errors import StorageError
+from fastvol.errors import StorageError, reason_of
 from fastvol.formats.durable_file import replace_file
 
 FILE_NAME: Final = "vol_dir.uuid"
@@ -25,5 +25,5 @@ def directory_uuid(directory: Path) -> str:
             found = str(uuid.uuid4())
             replace_file(path, found.encode())
     except OSError as error:
-        raise StorageError(f"cannot read or write {path}: {error}") from error
+        raise StorageError(f"cannot read or write {path}: {reason_of(error)}") from error
     return found

@@ -7,26 +7,21 @@ A volume is known by its ``.idx`` or ``.vif`` in the data directory.  Other than
 
 import logging
 import os
-import shutil
 from collections import defaultdict
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
 from typing import Final
 
+from fastvol.errors import reason_of
 from fastvol.formats import file_names, volume_info
-from fastvol.formats.file_names import base_name, parse_base_name
+from fastvol.formats.file_names import parse_base_name
 from fastvol.formats.super_block import SUPER_BLOCK_BYTES
+from fastvol.volume.files import DATA_SIDE, INDEX_SIDE, VolumeFiles, remove_files
 
 log = logging.getLogger(__name__)
 
 _NAMING: Final = (file_names.IDX, file_names.VIF)
-_REMOVED_WITH_A_VOLUME: Final = (
-    *(file_names.DAT, file_names.IDX, file_names.VIF, file_names.SDX, file_names.CPD),
-    *(file_names.CPX, file_names.CPC, file_names.LDB, file_names.RDB, file_names.UNAVAILABLE),
-    # Last: while it is there, a removal that was cut short is done again.
-    file_names.NOTE,
-)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -72,6 +67,18 @@ def find_volumes(directory: Path) -> dict[int, list[FoundVolume]]:
     return dict(found)
 
 
+def find_volume(
+    directory: Path, volume_id: int, collection: str | None = None
+) -> list[FoundVolume]:
+    """What speaks for one id, that of ``collection`` first; nothing in an unlistable directory."""
+    try:
+        found = find_volumes(directory).get(volume_id, [])
+    except OSError as error:
+        log.error("locate volume %d: %s", volume_id, reason_of(error))
+        return []
+    return sorted(found, key=lambda candidate: candidate.collection != collection)
+
+
 def _has_needles(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.stat().st_size > SUPER_BLOCK_BYTES
@@ -79,59 +86,32 @@ def _has_needles(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class VolumePaths:
-    """The files of one found volume in its two directories."""
-
-    directory: Path
-    index_directory: Path
-    base: str
-
-    @classmethod
-    def of(cls, directory: Path, index_directory: Path, found: FoundVolume) -> "VolumePaths":
-        """The files that a volume of this id and collection has, whatever the found file's name."""
-        return cls(directory, index_directory, base_name(found.collection, found.volume_id))
-
-    def data(self, extension: str) -> Path:
-        """A file in the data directory."""
-        return self.directory / (self.base + extension)
-
-    def index(self, extension: str) -> Path:
-        """A file in the index directory."""
-        return self.index_directory / (self.base + extension)
-
-    def both(self, extension: str) -> set[Path]:
-        """A file that may be in either directory."""
-        return {self.data(extension), self.index(extension)}
-
-    def has(self, extension: str) -> bool:
-        """Whether either directory has the file."""
-        return any(path.exists() for path in self.both(extension))
-
-    def is_erasure_coded(self) -> bool:
-        """Whether an erasure-coded volume of the same id lies here, which shares the ``.vif``."""
-        return any(path.exists() and path.stat().st_size > 0 for path in self.both(file_names.ECX))
+def is_erasure_coded(files: VolumeFiles) -> bool:
+    """Whether an erasure-coded volume of the same id lies here, which shares the ``.vif``."""
+    return any(
+        path.exists() and path.stat().st_size > 0 for path in files.everywhere([file_names.ECX])
+    )
 
 
-def judge(paths: VolumePaths, *, mounting: bool) -> Verdict:
+def judge(files: VolumeFiles, *, mounting: bool) -> Verdict:
     """What to do with a found volume; ``mounting`` when an operator names it.
 
     Files of erasure-coded volumes are never touched, and a volume that has some is opened only when
     an operator mounts it and it has an index of its own.
     """
-    erasure_coded = paths.has(file_names.ECX)
-    if erasure_coded and not (mounting and paths.data(file_names.IDX).exists()):
+    erasure_coded = any(path.exists() for path in files.everywhere([file_names.ECX]))
+    if erasure_coded and not (mounting and files.data(file_names.IDX).exists()):
         log.warning(
             "volume %s is not loaded: it is erasure coded, which this version cannot serve yet",
-            paths.directory / paths.base,
+            files.data(""),
         )
         return Verdict.SKIP
-    if paths.data(file_names.NOTE).exists():
+    if files.data(file_names.NOTE).exists():
         return Verdict.UNFINISHED
-    info = volume_info.load(paths.data(file_names.VIF)) or volume_info.load(
-        paths.index(file_names.VIF)
+    info = volume_info.load(files.data(file_names.VIF)) or volume_info.load(
+        files.index(file_names.VIF)
     )
-    data = paths.data(file_names.DAT)
+    data = files.data(file_names.DAT)
     if not data.exists():
         # Opening a volume whose data is remote says that it cannot be served yet.
         return Verdict.OPEN if info is not None and info.files else Verdict.SKIP
@@ -141,21 +121,13 @@ def judge(paths: VolumePaths, *, mounting: bool) -> Verdict:
     return Verdict.OPEN
 
 
-def remove_unfinished(paths: VolumePaths) -> None:
+def remove_unfinished(files: VolumeFiles) -> None:
     """Removes what a copy that broke off has left (removeVolumeFiles); failures are logged."""
-    note = paths.data(file_names.NOTE)
+    note = files.data(file_names.NOTE)
     log.warning(
-        "volume %s was not completed: %s", paths.base, note.read_text(errors="replace").strip()
+        "volume %s was not completed: %s", files.base, note.read_text(errors="replace").strip()
     )
-    keep_vif = paths.is_erasure_coded()
-    for extension in _REMOVED_WITH_A_VOLUME:
-        if extension == file_names.VIF and keep_vif:
-            continue
-        for path in paths.both(extension):
-            try:
-                if path.is_dir():
-                    shutil.rmtree(path)
-                else:
-                    path.unlink(missing_ok=True)
-            except OSError as error:
-                log.warning("cannot remove %s: %s", path, error)
+    kept = {file_names.NOTE} | ({file_names.VIF} if is_erasure_coded(files) else set())
+    extensions = [name for name in (*DATA_SIDE, *INDEX_SIDE) if name not in kept]
+    # The note last: while it is there, a removal that was cut short is done again.
+    remove_files(files.everywhere([*extensions, file_names.NOTE]))

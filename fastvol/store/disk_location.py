@@ -6,11 +6,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fastvol.errors import StorageError
+from fastvol.errors import StorageError, reason_of
 from fastvol.formats import disk_type
 from fastvol.store.directory_lock import DirectoryLock
 from fastvol.store.directory_uuid import directory_uuid
 from fastvol.store.free_space import DiskStatus, SpaceWatch, disk_status
+from fastvol.volume.files import VolumeFiles
 
 if TYPE_CHECKING:
     from fastvol.store.options import LocationOptions
@@ -55,11 +56,17 @@ class DiskLocation:
         try:
             self.index_directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StorageError(f"index directory {self.index_directory}: {error}") from error
+            raise StorageError(
+                f"index directory {self.index_directory}: {reason_of(error)}"
+            ) from error
 
     def close(self) -> None:
         """Gives the directory up."""
         self._lock.release()
+
+    def files(self, collection: str, volume_id: int) -> VolumeFiles:
+        """Where the files of a volume of this location are, or would be."""
+        return VolumeFiles.of(self.directory, self.index_directory, collection, volume_id)
 
     @property
     def identity(self) -> tuple[int, int]:

@@ -18,6 +18,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from fastvol.errors import reason_of
 from fastvol.limits import (
     DISK_RECOVERY_COEFFICIENT,
     DISK_STAT_FAILURES_MAX,
@@ -117,7 +118,7 @@ def disk_status(directory: Path, disk_type: str = "") -> DiskStatus:
     try:
         figures = os.statvfs(directory)
     except OSError as error:
-        return DiskStatus(str(directory), disk_type=disk_type, error=str(error))
+        return DiskStatus(str(directory), disk_type=disk_type, error=reason_of(error))
     total = figures.f_blocks * figures.f_frsize
     free = figures.f_bavail * figures.f_frsize
     used = total - free

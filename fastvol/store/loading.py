@@ -18,14 +18,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from fastvol.errors import FastvolError
+from fastvol.errors import FastvolError, reason_of
 from fastvol.formats import file_names, volume_info
 from fastvol.limits import LOAD_THREADS_MIN, OFFSET_WIDTH_DEFAULT
 from fastvol.store.compaction_recovery import reconcile_compactions
 from fastvol.store.discovery import (
     FoundVolume,
     Verdict,
-    VolumePaths,
+    find_volume,
     find_volumes,
     judge,
     remove_unfinished,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from fastvol.store.factories import OpenVolume
     from fastvol.store.keyed_locks import KeyedLocks
     from fastvol.store.volume_table import VolumeTable
+    from fastvol.volume.files import VolumeFiles
     from fastvol.volume.volume import Volume
 
     _Job: TypeAlias = tuple[DiskLocation, list[FoundVolume]]
@@ -77,14 +78,22 @@ class VolumeLoader:
         with self._damaged_lock:
             return list(self._damaged.values())
 
+    def damage_of(self, volume_id: int) -> str:
+        """Why the last opening of a volume failed; empty when none did."""
+        for volume in self.damaged:
+            base = volume.path.rpartition("/")[2]
+            if file_names.parse_base_name(base)[1] == volume_id:
+                return volume.reason
+        return ""
+
     def forget_damaged(self, location: DiskLocation, found: FoundVolume) -> None:
         """A volume that is gone is not damaged any more."""
-        path = str(_paths(location, found).data(""))
+        path = str(_files(location, found).data(""))
         with self._damaged_lock:
             self._damaged.pop(path, None)
 
     def _forget_absent(self, location: DiskLocation, on_disk: dict[int, list[FoundVolume]]) -> None:
-        present = {str(_paths(location, f).data("")) for group in on_disk.values() for f in group}
+        present = {str(_files(location, f).data("")) for group in on_disk.values() for f in group}
         with self._damaged_lock:
             for path in set(self._damaged) - present:
                 if os.path.dirname(path) == str(location.directory):  # noqa: PTH120
@@ -116,7 +125,7 @@ class VolumeLoader:
     def _load_if_it_tells(self, job: _Job) -> _Job | None:
         """Loads a volume unless the width of its offsets is not known; then gives the job back."""
         location, group = job
-        if not _tells_offset_width(_paths(location, group[0])):
+        if not _tells_offset_width(_files(location, group[0])):
             return job
         self._load_job(OFFSET_WIDTH_DEFAULT, job)
         return None
@@ -125,8 +134,16 @@ class VolumeLoader:
         location, group = job
         self._load_first(location, group, offset_width)
 
-    def mount(self, location: DiskLocation, found: list[FoundVolume]) -> Volume | None:
-        """Loads one volume that an operator named; None when there is nothing to load."""
+    def mount(
+        self, location: DiskLocation, volume_id: int, collection: str | None
+    ) -> Volume | None:
+        """Loads one volume that an operator named; None when there is nothing to load.
+
+        ``collection`` is a hint where to look first.
+        """
+        found = find_volume(location.directory, volume_id, collection)
+        if not found:
+            return None
         return self._load_first(location, found, self._usual_offset_width(), mounting=True)
 
     def _load_first(
@@ -159,11 +176,11 @@ class VolumeLoader:
     def _load_one(
         self, location: DiskLocation, found: FoundVolume, offset_width: int, *, mounting: bool
     ) -> Volume | None:
-        paths = _paths(location, found)
+        files = _files(location, found)
         try:
-            verdict = judge(paths, mounting=mounting)
+            verdict = judge(files, mounting=mounting)
             if verdict is Verdict.UNFINISHED:
-                remove_unfinished(paths)
+                remove_unfinished(files)
             if verdict is not Verdict.OPEN:
                 return None
             volume = self._open_volume(
@@ -174,33 +191,33 @@ class VolumeLoader:
                 default_offset_width=offset_width,
             )
         except (FastvolError, OSError, ValueError, MemoryError) as error:
-            self._note_damaged(paths, str(error) or type(error).__name__)
+            self._note_damaged(files, reason_of(error) or type(error).__name__)
             return None
         except Exception as error:
             # One broken volume must not keep the others from being served.
-            log.exception("new volume %s", paths.data(""))
-            self._note_damaged(paths, repr(error))
+            log.exception("new volume %s", files.data(""))
+            self._note_damaged(files, repr(error))
             return None
         self.forget_damaged(location, found)
         return volume
 
-    def _note_damaged(self, paths: VolumePaths, reason: str) -> None:
-        path = str(paths.data(""))
+    def _note_damaged(self, files: VolumeFiles, reason: str) -> None:
+        path = str(files.data(""))
         log.error("new volume %s error %s", path, reason)
         with self._damaged_lock:
             self._damaged[path] = DamagedVolume(path, reason)
 
 
-def _tells_offset_width(paths: VolumePaths) -> bool:
+def _tells_offset_width(files: VolumeFiles) -> bool:
     """Whether there are rows to measure, or a ``.vif`` that says it."""
-    if any(path.exists() and path.stat().st_size for path in paths.both(file_names.IDX)):
+    if any(path.exists() and path.stat().st_size for path in files.everywhere([file_names.IDX])):
         return True
     try:
-        info = volume_info.load(paths.data(file_names.VIF))
+        info = volume_info.load(files.data(file_names.VIF))
     except (OSError, ValueError):
         return False
     return info is not None and info.bytes_offset != 0
 
 
-def _paths(location: DiskLocation, found: FoundVolume) -> VolumePaths:
-    return VolumePaths.of(location.directory, location.index_directory, found)
+def _files(location: DiskLocation, found: FoundVolume) -> VolumeFiles:
+    return location.files(found.collection, found.volume_id)

@@ -2,11 +2,8 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 from fastvol.store.free_space import MinFreeSpace
-
-OffsetWidthChoice: TypeAlias = Literal["auto", "4", "5"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +26,8 @@ class StoreOptions:
     """The store's share of the configuration.
 
     ``server_id`` is the ``-id`` flag, or empty for ``ip:port``.  ``index_directory`` is the one
-    directory of all index files, None when they lie beside the data.
+    directory of all index files, None when they lie beside the data.  ``offset_width`` is that of
+    volumes that do not tell and of new ones, in bytes, None when the other volumes decide.
     """
 
     ip: str
@@ -37,4 +35,4 @@ class StoreOptions:
     directories: tuple[LocationOptions, ...]
     server_id: str = ""
     index_directory: Path | None = None
-    offset_width: OffsetWidthChoice = "auto"
+    offset_width: int | None = None

@@ -12,9 +12,15 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from fastvol.errors import FastvolError, StorageError, VolumeNotEmptyError, VolumeNotFoundError
+from fastvol.errors import (
+    FastvolError,
+    StorageError,
+    VolumeNotEmptyError,
+    VolumeNotFoundError,
+    reason_of,
+)
 from fastvol.limits import COMPACTION_POLL_SECONDS
-from fastvol.store.discovery import FoundVolume, VolumePaths
+from fastvol.store.discovery import is_erasure_coded
 from fastvol.store.reports import event_of
 
 if TYPE_CHECKING:
@@ -128,7 +134,7 @@ class VolumeRemover:
                 if self._destroy(volume):
                     log.info("volume %d is deleted: its TTL has passed", volume.id)
             except (FastvolError, OSError) as error:
-                log.error("delete expired volume %d: %s", volume.id, error)
+                log.error("delete expired volume %d: %s", volume.id, reason_of(error))
 
     def _destroy_all(self, volumes: Sequence[Volume]) -> list[str]:
         errors = []
@@ -138,7 +144,7 @@ class VolumeRemover:
                 if self._destroy(volume):
                     self._announce(gone)
             except (FastvolError, OSError) as error:
-                errors.append(str(error))
+                errors.append(reason_of(error))
         return errors
 
     def _destroy(self, volume: Volume) -> bool:
@@ -147,11 +153,9 @@ class VolumeRemover:
             raise StorageError(f"volume {volume.id} is compacting")
         if not self._table.remove(volume):
             return False
-        location = self._locations[volume.disk_id]
-        found = FoundVolume(volume.id, volume.collection)
-        paths = VolumePaths.of(location.directory, location.index_directory, found)
+        files = self._locations[volume.disk_id].files(volume.collection, volume.id)
         try:
-            volume.destroy(keep_vif=paths.is_erasure_coded())
+            volume.destroy(keep_vif=is_erasure_coded(files))
         except BaseException:
             self._table.add(volume)
             raise

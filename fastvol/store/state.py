@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 from typing import Final
 
-from fastvol.errors import StorageError
+from fastvol.errors import StorageError, reason_of
 from fastvol.formats.durable_file import replace_file
 
 FILE_NAME: Final = "state.pb"
@@ -43,7 +43,7 @@ class StoreState:
         except FileNotFoundError:
             stored = b""
         except OSError as error:
-            raise StorageError(f"failed to read store state from {self._path}: {error}") from error
+            raise StorageError(f"failed to read store state from {reason_of(error)}") from error
         try:
             maintenance, version = decode_state(stored)
         except ValueError as error:
@@ -67,7 +67,7 @@ class StoreState:
                 replace_file(self._path, encode_state(maintenance, following))
             except OSError as error:
                 raise StorageError(
-                    f"failed to save store state to {self._path}: {error}"
+                    f"failed to save store state to {self._path}: {reason_of(error)}"
                 ) from error
             self._maintenance, self._version = maintenance, following
 

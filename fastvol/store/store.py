@@ -15,12 +15,17 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from fastvol.errors import FastvolError, StorageError, VolumeExistsError, VolumeNotFoundError
+from fastvol.errors import (
+    FastvolError,
+    StorageError,
+    VolumeExistsError,
+    VolumeNotFoundError,
+    reason_of,
+)
 from fastvol.formats import file_names, volume_info
 from fastvol.limits import DISK_CHECK_SECONDS, OFFSET_WIDTH_DEFAULT
-from fastvol.store.discovery import FoundVolume, VolumePaths, find_volumes
+from fastvol.store.discovery import find_volume
 from fastvol.store.disk_location import DiskLocation
-from fastvol.store.factories import default_create, default_open
 from fastvol.store.keyed_locks import KeyedLocks
 from fastvol.store.loading import DamagedVolume, VolumeLoader
 from fastvol.store.placement import Placement
@@ -38,6 +43,7 @@ from fastvol.store.reports import (
 from fastvol.store.state import FILE_NAME as STATE_FILE_NAME
 from fastvol.store.state import StoreState
 from fastvol.store.volume_table import VolumeTable
+from fastvol.volume.volume import Volume
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +54,6 @@ if TYPE_CHECKING:
     from fastvol.store.factories import CreateVolume, OpenVolume
     from fastvol.store.free_space import DiskStatus
     from fastvol.store.options import StoreOptions
-    from fastvol.volume.volume import Volume
 
 __all__ = [
     "DamagedVolume",
@@ -80,7 +85,7 @@ class Store:
         self.ip = options.ip
         self.port = options.port
         self.server_id = options.server_id or f"{options.ip}:{options.port}"
-        self.offset_width_choice = options.offset_width
+        self._chosen_offset_width = options.offset_width
         self.ask_offset_width: Callable[[], int | None] = _no_advice
         """Advice on the width of offsets for a store whose volumes do not tell; asked once."""
         self._advised_offset_width: int | None = None
@@ -96,11 +101,11 @@ class Store:
         state_directory = self.locations[0].index_directory
         self.state = StoreState(state_directory / STATE_FILE_NAME)
         self.table = VolumeTable()
-        self._create_volume = create_volume or default_create
+        self._create_volume = create_volume or Volume.create
         self._locks = KeyedLocks()
         self._placing = threading.Lock()
         self._loader = VolumeLoader(
-            self.table, self._locks, open_volume or default_open, self.usual_offset_width
+            self.table, self._locks, open_volume or Volume.open, self.usual_offset_width
         )
         self._flagging = threading.Lock()
         self._remover = VolumeRemover(
@@ -136,7 +141,7 @@ class Store:
             try:
                 identity = location.identity
             except OSError as error:
-                raise StorageError(f"data directory {location.directory}: {error}") from error
+                raise StorageError(f"data directory {reason_of(error)}") from error
             twin = seen.setdefault(identity, location)
             if twin is not location:
                 raise StorageError(
@@ -153,7 +158,7 @@ class Store:
         try:
             self._loader.load_locations(self.locations)
         except OSError as error:
-            raise StorageError(f"cannot list a data directory: {error}") from error
+            raise StorageError(f"cannot list a data directory: {reason_of(error)}") from error
         log.info(
             "%d volumes in %d directories after %.1f s, %d damaged",
             len(self.volumes()),
@@ -247,8 +252,8 @@ class Store:
         As the option says, else as most volumes of the location or of the store, else as advised,
         else 5: a ``weed`` that takes a directory over has one width for all of its volumes.
         """
-        if self.offset_width_choice != "auto":
-            return int(self.offset_width_choice)
+        if self._chosen_offset_width is not None:
+            return self._chosen_offset_width
         width = self._placement.neighbours_offset_width(location) or self._advised_offset_width
         if width is None:
             width = self._advised_offset_width = self.ask_offset_width() or OFFSET_WIDTH_DEFAULT
@@ -303,31 +308,15 @@ class Store:
             for location in self.locations:
                 volume = self.table.copy_on(location.disk_id, volume_id)
                 if volume is None:
-                    found = self._find_files(location, volume_id, collection)
-                    volume = self._loader.mount(location, found) if found else None
+                    volume = self._loader.mount(location, volume_id, collection)
                 if volume is not None:
                     # The master must not hear of a volume that the next heartbeat leaves out.
                     if not volume.unavailable:
                         self._announce(event_of("new", volume))
                     return
-        raise StorageError(f"volume {volume_id} not found on disk{self._damage_of(volume_id)}")
-
-    def _find_files(
-        self, location: DiskLocation, volume_id: int, collection: str | None
-    ) -> list[FoundVolume]:
-        try:
-            found = find_volumes(location.directory).get(volume_id, [])
-        except OSError as error:
-            log.error("locate volume %d in %s: %s", volume_id, location.directory, error)
-            return []
-        return sorted(found, key=lambda candidate: candidate.collection != collection)
-
-    def _damage_of(self, volume_id: int) -> str:
-        for volume in self.damaged:
-            base = volume.path.rpartition("/")[2]
-            if file_names.parse_base_name(base)[1] == volume_id:
-                return f": {volume.reason}"
-        return ""
+        damage = self._loader.damage_of(volume_id)
+        reason = f": {damage}" if damage else ""
+        raise StorageError(f"volume {volume_id} not found on disk{reason}")
 
     # --- removing -----------------------------------------------------------------------------
 
@@ -395,9 +384,9 @@ class Store:
         """
         with self._locks.hold(volume_id):
             for location in self.locations:
-                for found in self._find_files(location, volume_id, None):
-                    paths = VolumePaths.of(location.directory, location.index_directory, found)
-                    _store_replication(paths.data(file_names.VIF), volume_id, replication)
+                for found in find_volume(location.directory, volume_id):
+                    files = location.files(found.collection, volume_id)
+                    _store_replication(files.data(file_names.VIF), volume_id, replication)
                     return
         raise StorageError(f"volume {volume_id} not found on disk")
 
@@ -411,12 +400,12 @@ def _store_replication(path: Path, volume_id: int, replication: str) -> None:
         if info.problem:
             raise StorageError(f"volume {volume_id} failed to load vif: {info.problem}")
     except OSError as error:
-        raise StorageError(f"volume {volume_id} failed to load vif: {error}") from error
+        raise StorageError(f"volume {volume_id} failed to load vif: {reason_of(error)}") from error
     info.replication = replication
     try:
         volume_info.save(path, info)
     except OSError as error:
-        raise StorageError(f"volume {volume_id} failed to save vif: {error}") from error
+        raise StorageError(f"volume {volume_id} failed to save vif: {reason_of(error)}") from error
 
 
 def _no_advice() -> int | None:

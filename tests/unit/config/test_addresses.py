@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from fastvol.config.addresses import detected_host_address, join_host_port
+from fastvol.cluster.server_address import join_host_port
+from fastvol.config.addresses import detected_host_address
 
 
 def interface(family: int, address: str) -> SimpleNamespace:

@@ -5,12 +5,12 @@ import pytest
 from fastvol.config.go_values import (
     format_duration,
     parse_bool,
-    parse_decimal,
     parse_duration,
     parse_float,
     parse_int,
     parse_uint,
 )
+from fastvol.formats.go_numbers import atoi
 
 
 @pytest.mark.parametrize(
@@ -62,11 +62,11 @@ def test_uint() -> None:
 
 
 def test_decimal() -> None:
-    assert parse_decimal("+7") == 7
-    assert parse_decimal("010") == 10
+    assert atoi("+7") == 7
+    assert atoi("010") == 10
     for text in ("0x1", "", "1_0", " 7"):
         with pytest.raises(ValueError, match=r"^strconv\.Atoi: parsing .* invalid syntax$"):
-            parse_decimal(text)
+            atoi(text)
 
 
 def test_bool() -> None:

@@ -95,17 +95,17 @@ def test_deleting_passes_the_conditions(node: Node) -> None:
     ("error", "code", "text"),
     [
         (
-            VolumeNotFoundError("volume 7 not found"),
+            VolumeNotFoundError("delete volume 7 not found on disk: volume not found"),
             Code.NOT_FOUND,
             "delete volume 7 not found on disk: volume not found",
         ),
         (
-            VolumeNotEmptyError("volume not empty"),
+            VolumeNotEmptyError("DeleteVolume 7: volume not empty"),
             Code.FAILED_PRECONDITION,
             "DeleteVolume 7: volume not empty",
         ),
         (
-            StorageError("volume 7 is compacting"),
+            StorageError("DeleteVolume 7 failed on some disks: volume 7 is compacting"),
             Code.UNKNOWN,
             "DeleteVolume 7 failed on some disks: volume 7 is compacting",
         ),

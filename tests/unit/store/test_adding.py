@@ -80,14 +80,14 @@ def test_an_unknown_version_leaves_nothing(make_store: MakeStore, tmp_path: Path
 @pytest.mark.parametrize(
     ("choice", "neighbour", "master", "width"),
     [
-        *[("auto", None, None, 5), ("auto", None, 4, 4), ("auto", 4, 5, 4)],
-        *[("4", 5, 5, 4), ("5", 4, 4, 5)],
+        *[(None, None, None, 5), (None, None, 4, 4), (None, 4, 5, 4)],
+        *[(4, 5, 5, 4), (5, 4, 4, 5)],
     ],
 )
 def test_a_new_volume_takes_its_width_from_choice_neighbours_and_master(
     make_store: MakeStore,
     tmp_path: Path,
-    choice: str,
+    choice: int | None,
     neighbour: int | None,
     master: int | None,
     width: int,

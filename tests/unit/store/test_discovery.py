@@ -10,11 +10,11 @@ from fastvol.formats.volume_info import EcShardConfig, RemoteFile, VolumeInfo
 from fastvol.store.discovery import (
     FoundVolume,
     Verdict,
-    VolumePaths,
     find_volumes,
     judge,
     remove_unfinished,
 )
+from fastvol.volume.files import VolumeFiles
 
 
 def touch(directory: Path, *names: str, size: int = 0) -> None:
@@ -45,30 +45,30 @@ def test_one_id_under_two_collections_is_one_group(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def paths(tmp_path: Path) -> VolumePaths:
+def paths(tmp_path: Path) -> VolumeFiles:
     for name in ("data", "index"):
         (tmp_path / name).mkdir()
-    return VolumePaths.of(tmp_path / "data", tmp_path / "index", FoundVolume(7, "c"))
+    return VolumeFiles.of(tmp_path / "data", tmp_path / "index", "c", 7)
 
 
-def test_a_volume_with_data_is_opened(paths: VolumePaths) -> None:
+def test_a_volume_with_data_is_opened(paths: VolumeFiles) -> None:
     paths.data(".dat").write_bytes(bytes(8))
     assert judge(paths, mounting=False) is Verdict.OPEN
 
 
-def test_a_volume_without_data_is_skipped(paths: VolumePaths) -> None:
+def test_a_volume_without_data_is_skipped(paths: VolumeFiles) -> None:
     paths.data(".idx").touch()
     assert judge(paths, mounting=False) is Verdict.SKIP
 
 
 @pytest.mark.parametrize("side", ["data", "index"])
-def test_a_remote_volume_is_opened_so_that_opening_speaks(paths: VolumePaths, side: str) -> None:
+def test_a_remote_volume_is_opened_so_that_opening_speaks(paths: VolumeFiles, side: str) -> None:
     volume_info.save(getattr(paths, side)(".vif"), VolumeInfo([RemoteFile("s3", "x")]))
     assert judge(paths, mounting=False) is Verdict.OPEN
 
 
 @pytest.mark.parametrize("side", ["data", "index"])
-def test_an_erasure_coded_volume_is_skipped_and_kept(paths: VolumePaths, side: str) -> None:
+def test_an_erasure_coded_volume_is_skipped_and_kept(paths: VolumeFiles, side: str) -> None:
     paths.data(".dat").write_bytes(bytes(100))
     getattr(paths, side)(".ecx").write_bytes(b"x")
     assert judge(paths, mounting=False) is Verdict.SKIP
@@ -79,7 +79,7 @@ def test_an_erasure_coded_volume_is_skipped_and_kept(paths: VolumePaths, side: s
     assert names(paths.directory) >= {"c_7.dat", "c_7.idx"}
 
 
-def test_the_empty_stub_of_an_erasure_coded_volume_is_skipped(paths: VolumePaths) -> None:
+def test_the_empty_stub_of_an_erasure_coded_volume_is_skipped(paths: VolumeFiles) -> None:
     paths.data(".dat").write_bytes(bytes(8))
     volume_info.save(paths.data(".vif"), VolumeInfo(ec_shard_config=EcShardConfig(10, 4)))
     assert judge(paths, mounting=False) is Verdict.SKIP
@@ -87,7 +87,7 @@ def test_the_empty_stub_of_an_erasure_coded_volume_is_skipped(paths: VolumePaths
     assert judge(paths, mounting=False) is Verdict.OPEN
 
 
-def test_an_unfinished_copy_is_removed(paths: VolumePaths) -> None:
+def test_an_unfinished_copy_is_removed(paths: VolumeFiles) -> None:
     for extension in (".dat", ".vif", ".note", ".unavailable"):
         paths.data(extension).write_text("copying from here")
     for extension in (".idx", ".sdx"):
@@ -100,7 +100,7 @@ def test_an_unfinished_copy_is_removed(paths: VolumePaths) -> None:
     assert names(paths.index_directory) == set()
 
 
-def test_an_unfinished_copy_beside_shards_leaves_their_vif(paths: VolumePaths) -> None:
+def test_an_unfinished_copy_beside_shards_leaves_their_vif(paths: VolumeFiles) -> None:
     paths.data(".note").touch()
     paths.data(".vif").touch()
     paths.index(".ecx").write_bytes(b"x")

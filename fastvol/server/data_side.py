@@ -1,0 +1,127 @@
+"""What answers HTTP: the fast paths in C over the store's volumes, and the handlers behind them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastvol._cffi.serve import NativeServer
+from fastvol.cluster.single_node import SingleNodeAssigner
+from fastvol.http.assign import AssignHandler
+from fastvol.http.delete import DeleteHandler
+from fastvol.http.mime_types import system_table
+from fastvol.http.plane import DataPlane, PlaneOptions
+from fastvol.http.read import ReadHandler
+from fastvol.http.response import HeaderWriter, Response
+from fastvol.http.router import Answer, Router
+from fastvol.http.status import StatusHandler
+from fastvol.http.write import WriteHandler
+from fastvol.limits import (
+    HTTP_COPY_BYTES_MAX,
+    HTTP_INLINE_VERIFY_BYTES_MAX,
+    HTTP_IO_THREADS,
+    HTTP_MAP_BYTES_MAX,
+)
+from fastvol.version import short_version
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Awaitable, Callable
+    from concurrent.futures import ThreadPoolExecutor
+
+    from fastvol.config import Config
+    from fastvol.http.access import Access
+    from fastvol.http.request import Request
+    from fastvol.store.store import Store
+    from fastvol.volume.volume import Volume
+
+
+class DataSide:
+    """Serves a loaded store; from its making on it follows what comes and goes in the store."""
+
+    def __init__(self, config: Config, store: Store, access: Access) -> None:
+        self._config = config
+        self._store = store
+        self._access = access
+        self._offset_width = store.usual_offset_width()
+        self._native = self._native_server()
+
+    def _native_server(self) -> NativeServer:
+        config, store = self._config, self._store
+        native = NativeServer(
+            server_header=self._server_header(),
+            copy_max=HTTP_COPY_BYTES_MAX,
+            map_max=HTTP_MAP_BYTES_MAX,
+            inline_verify_max=HTTP_INLINE_VERIFY_BYTES_MAX,
+            upload_max=config.file_size_max,
+            verify_once=config.read_verify == "once",
+            io_threads=HTTP_IO_THREADS,
+        )
+        types = system_table()
+        native.add_mime_types(types.items(lower=False), lower=False)
+        native.add_mime_types(types.items(lower=True), lower=True)
+
+        def serve_volume(volume: Volume) -> None:
+            native.put_volume(volume.id, volume.native)
+
+        def drop_volume(volume: Volume) -> None:
+            native.drop_volume(volume.id)
+
+        store.table.on_add = serve_volume
+        store.table.on_remove = drop_volume
+        for volume in reversed(store.volumes()):  # the copy on the first disk serves
+            serve_volume(volume)
+        return native
+
+    def _server_header(self) -> str:
+        return f"SeaweedFS Volume {short_version(self._offset_width)}"
+
+    def close(self) -> None:
+        """Ends the threads in C; the plane is stopped and the store closed by then."""
+        self._native.close()
+
+    def choose_fast_paths(self) -> None:
+        """The C core checks neither tokens nor peers, so each path is off while it would have to."""
+        config, rules = self._config, self._access.rules
+        self._native.set_fast_read(config.fast_read and not rules.read_tokens.enabled)
+        guarded = rules.write_tokens.enabled or not rules.white_list.is_open
+        self._native.set_fast_write(config.fast_write and not guarded)
+
+    def plane(self, loop: asyncio.AbstractEventLoop, workers: ThreadPoolExecutor) -> DataPlane:
+        """The data plane on ``loop``; what may wait runs on ``workers``."""
+        config, store, access = self._config, self._store, self._access
+
+        def run_blocking(
+            work: Callable[..., Response], *args: Any, **kwargs: Any
+        ) -> Awaitable[Response]:
+            return loop.run_in_executor(workers, lambda: work(*args, **kwargs))
+
+        router = Router(
+            HeaderWriter(self._server_header()),
+            read=ReadHandler(store, access, run_blocking),
+            write=WriteHandler(store, access, run_blocking, file_bytes_max=config.file_size_max),
+            delete=DeleteHandler(store, access, run_blocking),
+            exact=self._exact_paths(),
+            bare={},
+        )
+        self.choose_fast_paths()
+        options = PlaneOptions(
+            idle_seconds=config.idle_timeout_seconds, file_bytes_max=config.file_size_max
+        )
+        return DataPlane(loop, self._native, router, options)
+
+    def _exact_paths(self) -> dict[str, Callable[[Request], Answer]]:
+        config, store = self._config, self._store
+        status = StatusHandler(store, offset_width=self._offset_width)
+        exact: dict[str, Callable[[Request], Answer]] = {
+            "/status": status.status,
+            "/healthz": status.health,
+            "/readyz": status.health,
+        }
+        if config.single_node:
+            assigner = SingleNodeAssigner(store, config.volume_size_max)
+            assign = AssignHandler(
+                store, assigner, public_url=config.public_url, grpc_port=config.grpc_port
+            )
+            exact["/dir/assign"] = assign.assign
+            exact["/dir/lookup"] = assign.lookup
+        return exact

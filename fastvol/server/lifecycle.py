@@ -1,0 +1,253 @@
+"""One server from its first bound port to its last closed file.
+
+Order of the start: bind all ports (a port in use is known at once), wait for a master's
+configuration, load the store, answer, and only then tell the master. Order of the end: leave the
+master, answer for ``pre_stop_seconds`` more, close HTTP, close gRPC, sync and close the volumes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import uvloop
+
+from fastvol.config import Config
+from fastvol.errors import ConfigError, StorageError
+from fastvol.http.access import Access
+from fastvol.http.plane import DataPlane, bind
+from fastvol.limits import (
+    GRPC_STOP_SECONDS,
+    HEARTBEAT_SECONDS,
+    HTTP_STOP_SECONDS,
+    HTTP_WORKERS_MAX,
+)
+from fastvol.rpc.admin import AdminHandlers
+from fastvol.rpc.gates import Gates
+from fastvol.rpc.needle import NeedleHandlers
+from fastvol.rpc.node import NodeFacts, NodeHandlers
+from fastvol.rpc.server import ControlPlane
+from fastvol.rpc.service import volume_server_handler
+from fastvol.rpc.vacuum import VacuumHandlers
+from fastvol.rpc.volume_status import VolumeStatusHandlers
+from fastvol.server.data_side import DataSide
+from fastvol.server.membership import Membership
+from fastvol.server.reload import Reload, access_rules
+from fastvol.store.options import StoreOptions
+from fastvol.store.store import Store
+from fastvol.version import full_version
+
+log = logging.getLogger(__name__)
+
+EXIT_OK: Final = 0
+EXIT_DUPLICATE_DIRECTORIES: Final = 1
+_STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+
+
+def run(config: Config, *, on_ready: Callable[[Config], None] | None = None) -> int:
+    """Serves until a signal says stop; returns the exit status.
+
+    Args:
+        on_ready: called once requests are answered.
+
+    Raises:
+        ConfigError: the server cannot start with what it was given.
+    """
+    return _Server(config).run(on_ready)
+
+
+class _Server:
+    """One server from its first bound port to its last closed file."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._exit_status = EXIT_OK
+        self._listeners: list[tuple[socket.socket, bool]] = []
+        self._control = ControlPlane(config.bind_ip, config.grpc_port)
+        self._store = Store(_store_options(config))
+        self._access = Access(access_rules(config.security))
+        self._membership = (
+            None if config.single_node else Membership(config, self._store, self._control)
+        )
+
+    # --- start ----------------------------------------------------------------------------------
+
+    def run(self, on_ready: Callable[[Config], None] | None) -> int:
+        _end_at_once_when_told()
+        self._bind()
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._close_listeners)
+            self._control.start()
+            undo.callback(self._control.stop, 0)
+            if self._membership is not None:
+                self._membership.meet_master()
+            self._load_store()
+            undo.callback(self._store.close)
+            data = DataSide(self._config, self._store, self._access)
+            undo.pop_all()
+        try:
+            uvloop.run(self._serve(data, on_ready))
+        finally:
+            _end_at_once_when_told()  # the loop has taken its own handlers away
+            data.close()
+        return self._exit_status
+
+    def _bind(self) -> None:
+        config = self._config
+        self._listeners.append((bind(config.bind_ip, config.port), False))
+        try:
+            if config.has_public_listener:
+                self._listeners.append((bind(config.bind_ip, config.public_port), True))
+        except ConfigError:
+            self._close_listeners()
+            raise
+
+    def _close_listeners(self) -> None:
+        for listener, _ in self._listeners:
+            listener.close()
+
+    def _load_store(self) -> None:
+        config, store = self._config, self._store
+        if config.single_node:
+            store.volume_size_limit = config.volume_size_max
+        try:
+            store.load()
+        except StorageError as error:
+            raise ConfigError(str(error)) from error
+        store.adjust_volume_max()
+
+    # --- serving --------------------------------------------------------------------------------
+
+    async def _serve(self, data: DataSide, on_ready: Callable[[Config], None] | None) -> None:
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        workers = ThreadPoolExecutor(HTTP_WORKERS_MAX, thread_name_prefix="http-worker")
+        plane = data.plane(loop, workers)
+        reload = Reload(self._config, self._store, self._access, data.choose_fast_paths)
+        for number in _STOP_SIGNALS:
+            loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(signal.SIGHUP, lambda: workers.submit(reload.run))
+        self._control.serve(self._rpc_handler())
+        for listener, public in self._listeners:
+            plane.listen(listener, public=public)
+        self._join_cluster(loop, stop)
+        upkeep = loop.create_task(self._upkeep(workers)) if self._config.single_node else None
+        log.info(
+            "Start Seaweed volume server %s at %s:%d",
+            full_version(self._store.usual_offset_width()),
+            self._config.bind_ip,
+            self._config.port,
+        )
+        if on_ready is not None:
+            on_ready(self._config)
+        await stop.wait()
+        if upkeep is not None:
+            upkeep.cancel()
+        await self._stop(plane, workers)
+
+    def _rpc_handler(self) -> Any:
+        config, store = self._config, self._store
+        gates = Gates(
+            self._is_white_listed,
+            lambda: store.state.maintenance,
+            store.server_id,
+        )
+        membership = self._membership
+        masters = membership.masters if membership is not None else None
+        heartbeat = membership.heartbeat if membership is not None else None
+        facts = NodeFacts(full_version(store.usual_offset_width()), config.data_center, config.rack)
+        return volume_server_handler(
+            gates,
+            AdminHandlers(store, masters, gates).table(),
+            NodeHandlers(store, masters, heartbeat, facts).table(),
+            VolumeStatusHandlers(store).table(),
+            NeedleHandlers(store).table(),
+            VacuumHandlers(store).table(),
+        )
+
+    def _is_white_listed(self, host: str) -> bool:
+        return self._access.rules.white_list.allows(host)
+
+    def _join_cluster(self, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+        if self._membership is None:
+            return
+
+        def give_up() -> None:
+            self._exit_status = EXIT_DUPLICATE_DIRECTORIES
+            loop.call_soon_threadsafe(stop.set)
+
+        self._membership.join(give_up)
+
+    async def _upkeep(self, workers: ThreadPoolExecutor) -> None:
+        """What the heartbeat does by the way in a cluster: expiry of TTL volumes, room."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            await loop.run_in_executor(workers, self._look_after_store)
+
+    def _look_after_store(self) -> None:
+        try:
+            self._store.adjust_volume_max()
+            self._store.heartbeat_snapshot(time.time())
+        except Exception:
+            # Whatever it was, the next round may do better; without rounds no volume expires.
+            log.exception("looking after the volumes failed")
+
+    # --- stop -----------------------------------------------------------------------------------
+
+    async def _stop(self, plane: DataPlane, workers: ThreadPoolExecutor) -> None:
+        """Not on the workers, which may all wait for a disk."""
+        log.info("volume server has been killed")
+        if self._membership is not None:
+            await self._membership.leave()
+        if not self._store.left:
+            self._store.stopping = True
+            await asyncio.to_thread(self._store.sync)
+            if self._exit_status == EXIT_OK and self._config.pre_stop_seconds > 0:
+                log.info(
+                    "stop send heartbeat and wait %d seconds until shutdown ...",
+                    self._config.pre_stop_seconds,
+                )
+                await asyncio.sleep(self._config.pre_stop_seconds)
+        log.info("graceful stop cluster http server ...")
+        await plane.stop(HTTP_STOP_SECONDS)
+        log.info("graceful stop gRPC ...")
+        if self._membership is not None:
+            self._membership.close()
+        await asyncio.to_thread(self._control.stop, GRPC_STOP_SECONDS)
+        await asyncio.to_thread(self._store.close)
+        workers.shutdown(wait=True)
+        log.info("Shut down successfully!")
+
+
+def _end_at_once_when_told() -> None:
+    """Signals while no loop handles them: before the server serves, and after its volumes closed.
+
+    Nothing waits then that could not be cut off: what is on the disks survives any moment's end.
+    """
+
+    def end(_number: int, _frame: object) -> None:
+        os._exit(EXIT_OK)
+
+    for number in _STOP_SIGNALS:
+        signal.signal(number, end)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def _store_options(config: Config) -> StoreOptions:
+    return StoreOptions(
+        ip=config.ip,
+        port=config.port,
+        server_id=config.server_id,
+        directories=config.locations,
+        index_directory=config.index_directory,
+        offset_width=config.offset_width,
+    )
