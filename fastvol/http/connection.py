@@ -38,12 +38,14 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
 from fastvol._cffi import serve
-from fastvol._cffi.serve import NativeConnection, http_date
+from fastvol._cffi.serve import NativeConnection
 from fastvol.errors import InvalidRequestError
 from fastvol.http.body import ChunkedBody, FixedBody
+from fastvol.http.conditional import http_date
 from fastvol.http.request import MalformedRequestError, Request, parse_head
 from fastvol.http.response import PLAIN_TEXT, Response, json_error
 from fastvol.http.sending import Outgoing, release_body
+from fastvol.http.upload_limit import too_large
 from fastvol.limits import (
     HTTP_DRAIN_BYTES_MAX,
     HTTP_HEAD_BYTES_MAX,
@@ -310,7 +312,7 @@ class Connection:
         self._upload = self._early is None and self._plane.router.is_upload(request)
         unwanted = request.expects_continue and not self._upload
         if unwanted or (length is not None and length > self._body_bytes_max):
-            self._end_body(self._too_large_text())
+            self._end_body(too_large(self._plane.file_bytes_max))
             return
         self._body = ChunkedBody() if length is None else FixedBody(length)
         if request.expects_continue and not self._buffer:
@@ -323,9 +325,6 @@ class Connection:
     def _body_bytes_max(self) -> int:
         return self._plane.body_bytes_max if self._upload else HTTP_DRAIN_BYTES_MAX - 1
 
-    def _too_large_text(self) -> str:
-        return f"file over the limited {self._plane.file_bytes_max} bytes"
-
     def _take_body(self) -> None:
         """Takes what the buffer holds of the body, and answers when that was all."""
         request, body = self._request, self._body
@@ -337,7 +336,7 @@ class Connection:
             self._end_body(str(error))
             return
         if len(body.data) > self._body_bytes_max:
-            self._end_body(self._too_large_text())
+            self._end_body(too_large(self._plane.file_bytes_max))
         elif body.complete:
             request.body = body.data
             self._body = None

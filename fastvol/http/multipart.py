@@ -20,6 +20,7 @@ from fastvol.http.disposition import clean_filename
 from fastvol.http.go_text import go_base, go_quote, to_text
 from fastvol.http.headers import canonical_name, is_token
 from fastvol.http.media_type import parse_media_type
+from fastvol.http.upload_limit import too_large
 from fastvol.limits import MULTIPART_LINE_BYTES_MAX
 
 Body = bytes | bytearray
@@ -98,7 +99,7 @@ def choose_part(body: Body, boundary: bytes, size_max: int) -> Part:
 
 def _check_size(part: Part, size_max: int) -> None:
     if len(part.data) > size_max:
-        raise InvalidRequestError(f"file over the limited {size_max} bytes")
+        raise InvalidRequestError(too_large(size_max))
 
 
 def _fast_part(body: Body, boundary: bytes) -> Part | None:

@@ -29,6 +29,7 @@ from fastvol.http.mime_types import type_by_extension
 from fastvol.http.multipart import Body, boundary_of, choose_part, is_simple_multipart
 from fastvol.http.query import Query, parse_query_strict
 from fastvol.http.sniff import BINARY, detect_content_type
+from fastvol.http.upload_limit import too_large
 from fastvol.limits import GUNZIP_BYTES_MAX, HTTP_FORM_BYTES_MAX, PAIRS_BYTES_MAX
 
 _PAIR_PREFIX: Final = b"seaweed-"
@@ -92,8 +93,7 @@ def parse_form(method: str, raw_query: bytes, headers: Headers, body: Body = b""
     """
     assert method in ("POST", "PUT")
     fields: Query = {}
-    content_type = headers.text(b"content-type")
-    consumed = bool(content_type) and _form_kind(content_type) == _FORM_TYPE
+    consumed = has_form_body(headers)
     if consumed:
         if len(body) > HTTP_FORM_BYTES_MAX:
             raise InvalidRequestError("http: POST too large")
@@ -139,7 +139,7 @@ def parse_upload(
     else:
         data = b"" if form.body_consumed else body
         if len(data) > size_max:
-            raise InvalidRequestError(f"file over the limited {size_max} bytes")
+            raise InvalidRequestError(too_large(size_max))
         name = upload_filename(headers.text(b"content-disposition")) or go_base(path)
         mime = content_type = headers.text(b"content-type")
         encoding, part_md5 = headers.text(b"content-encoding"), ""

@@ -19,10 +19,10 @@ from fastvol.http.read import RunBlocking
 from fastvol.http.request import Request
 from fastvol.http.response import Response, json_error, json_response
 from fastvol.http.upload import Form, ParsedUpload, has_form_body, parse_form, parse_upload
+from fastvol.http.upload_limit import FRAMING_BYTES_MAX, too_large
 from fastvol.limits import (
     HTTP_FORM_BYTES_MAX,
     HTTP_INLINE_WRITE_BYTES_MAX,
-    MIB,
     MIME_BYTES_MAX,
     NAME_BYTES_MAX,
 )
@@ -30,7 +30,6 @@ from fastvol.store.store import Store
 from fastvol.volume.volume import BusyVolumeError, ColdReadError, Volume
 
 _LAST_MODIFIED_BITS: Final = 40
-_MULTIPART_SLACK: Final = 1 * MIB
 
 
 class _NeedsThreadError(Exception):
@@ -66,8 +65,8 @@ class WriteHandler:
             refusal, _ = self._check_form(request)
         except InvalidRequestError as error:
             return json_error(400, str(error))
-        if refusal is None and length > self._file_bytes_max + _MULTIPART_SLACK:
-            refusal = json_error(400, f"file over the limited {self._file_bytes_max} bytes")
+        if refusal is None and length > self._file_bytes_max + FRAMING_BYTES_MAX:
+            refusal = json_error(400, too_large(self._file_bytes_max))
         return refusal
 
     def _check_form(self, request: Request) -> tuple[Response | None, Form]:
