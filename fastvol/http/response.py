@@ -17,6 +17,7 @@ from fastvol.http.sniff import TEXT, detect_content_type
 
 if TYPE_CHECKING:
     from fastvol._cffi.volume import NativeVolume
+    from fastvol.http.request import MalformedRequestError
 
 Body = bytes | bytearray | memoryview
 
@@ -49,7 +50,6 @@ _FRAMING_HEADERS: Final = frozenset(
     {"Connection", "Keep-Alive", "Trailer", "Transfer-Encoding", "Upgrade"}
 )
 """What only the writer may say: a stored pair of this name would break the connection's framing."""
-PLAIN_TEXT: Final = TEXT
 
 
 @dataclass(slots=True)
@@ -155,5 +155,15 @@ def json_error(status: int, text: str, *, pretty: bool = False) -> Response:
 
 def text_error(status: int, text: bytes) -> Response:
     """What Go's http.Error writes."""
-    headers = {"Content-Type": PLAIN_TEXT, "X-Content-Type-Options": "nosniff"}
+    headers = {"Content-Type": TEXT, "X-Content-Type-Options": "nosniff"}
     return Response(status, headers, text)
+
+
+def refusal(error: "MalformedRequestError") -> bytes:
+    """The whole answer to bytes that make no request: Go writes it without the common headers."""
+    if error.body:
+        fields = f"Content-Type: {TEXT}\r\nConnection: close\r\n"
+    else:
+        date = http_date(int(time.time()))
+        fields = f"Connection: close\r\nDate: {date}\r\nContent-Length: 0\r\n"
+    return f"HTTP/1.1 {error.status} {error.reason}\r\n{fields}\r\n{error.body}".encode()

@@ -14,12 +14,16 @@ from fastvol.volume.faults import VolumeNames, read_error, write_error
 _NS_PER_MINUTE: Final = 60 * 1_000_000_000
 
 
-class ColdReadError(StorageError):
-    """The needle is not in the page cache and the caller asked not to wait for the disk."""
+class WouldWaitError(StorageError):
+    """The caller asked not to wait, and what it wants takes its time; nothing has been changed."""
 
 
-class BusyVolumeError(StorageError):
-    """Another writer is at work and the caller asked not to wait for it."""
+class ColdReadError(WouldWaitError):
+    """The needle is not in the page cache."""
+
+
+class BusyVolumeError(WouldWaitError):
+    """Another writer is at work."""
 
 
 @dataclass(frozen=True, slots=True)
