@@ -4,8 +4,9 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-from fastvol._cffi import volume as native
-from fastvol._cffi.volume import NativeFaultError, NativeNeedle, NativeVolume
+from fastvol._cffi import fault as native
+from fastvol._cffi.fault import NativeFaultError
+from fastvol._cffi.volume import NativeNeedle, NativeVolume
 from fastvol.errors import NeedleNotFoundError, StorageError
 from fastvol.formats.needle import Needle
 from fastvol.formats.ttl import EMPTY, TTL

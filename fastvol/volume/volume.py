@@ -12,7 +12,7 @@ import logging
 import threading
 from pathlib import Path
 
-from fastvol._cffi.volume import NativeFaultError
+from fastvol._cffi.fault import NativeFaultError
 from fastvol.errors import (
     DiskIOError,
     NeedleNotFoundError,
