@@ -10,7 +10,6 @@ import logging
 import os
 from collections.abc import Iterator
 
-from fastvol.formats.durable_file import sync_directory
 from fastvol.formats.index_entry import (
     OFFSET_UNIT,
     TOMBSTONE_SIZE,
@@ -20,7 +19,8 @@ from fastvol.formats.index_entry import (
     row_size,
 )
 from fastvol.formats.needle import HEADER_BYTES, SIZE_MAX, actual_size, decode_header
-from fastvol.volume.files import DERIVED_MAPS, VolumeFiles, remove_files
+from fastvol.volume.files import VolumeFiles
+from fastvol.volume.index_replacement import replaced_index
 
 log = logging.getLogger(__name__)
 
@@ -99,19 +99,10 @@ def _first_records(dat_fd: int, first: int, version: int, count: int) -> dict[in
 
 
 def _put_in_front(files: VolumeFiles, idx_fd: int, head: bytes) -> None:
-    path, temporary = files.index(".idx"), files.index(".idx.tmp")
     status = os.fstat(idx_fd)
-    try:
-        with temporary.open("wb") as file:
+    with replaced_index(files) as fd:
+        os.fchmod(fd, status.st_mode & 0o7777)
+        with os.fdopen(fd, "wb", closefd=False) as file:
             file.write(head)
             for at in range(0, status.st_size, 1 << 20):
                 file.write(os.pread(idx_fd, min(1 << 20, status.st_size - at), at))
-            file.flush()
-            os.fchmod(file.fileno(), status.st_mode & 0o7777)
-            os.fsync(file.fileno())
-        remove_files(files.everywhere(DERIVED_MAPS))
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_directory(path.parent)
