@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def free_port(span: int = 10_000) -> int:
     while True:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+            port = int(probe.getsockname()[1])
         if port + span > 65000:
             port = 20000 + port % 10000
         try:
@@ -64,6 +64,8 @@ class Server:
     process: subprocess.Popen[bytes]
     port: int
     paths: dict[int, str] = field(default_factory=dict)
+    master_port: int | None = None
+    """Who assigns file ids; None: the server itself."""
 
     def _processes(self) -> list[psutil.Process]:
         root = psutil.Process(self.process.pid)
@@ -83,8 +85,10 @@ class Server:
         total = 0
         for process in self._processes():
             with contextlib.suppress(OSError):
-                status = Path(f"/proc/{process.pid}/status").read_text()
-                total += int(re.search(r"RssAnon:\s+(\d+)", status)[1]) * 1024  # type: ignore[index]
+                found = re.search(
+                    r"RssAnon:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text()
+                )
+                total += int(found[1]) * 1024 if found else 0
         return total
 
     def url(self, size: int) -> str:
@@ -103,10 +107,8 @@ class Bench:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for server in self._servers:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(server.process.pid, signal.SIGKILL)
-            server.process.wait()
+        for server in list(self._servers):
+            self.stop(server)
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def start(self, name: str, command: Sequence[str], port: int, ready: str) -> Server:
@@ -160,7 +162,7 @@ class Bench:
         server = self.start(
             "weed volume", [*volume, f"-master=127.0.0.1:{master_port}", *flags], port, "/status"
         )
-        server.master_port = master_port  # type: ignore[attr-defined]
+        server.master_port = master_port
         return server
 
     def nginx(self, files: dict[int, Path]) -> Server | None:
@@ -212,7 +214,7 @@ def request(
 
 def assign(server: Server) -> str:
     """A fresh file id from a server's master."""
-    port = getattr(server, "master_port", server.port)
+    port = server.port if server.master_port is None else server.master_port
     deadline = time.monotonic() + START_SECONDS
     while True:
         answer = json.loads(request(port, "GET", "/dir/assign")[1])
@@ -287,7 +289,7 @@ def load(
 
 def median(samples: Sequence[Sample], name: str) -> float:
     """Median of one figure over rounds."""
-    return statistics.median(getattr(sample, name) for sample in samples)
+    return float(statistics.median(getattr(sample, name) for sample in samples))
 
 
 def size_text(size: int) -> str:
@@ -382,8 +384,7 @@ def report(name: str, title: str, header: Sequence[str], rows: Sequence[Sequence
     print(f"written to {path}")
 
 
-@contextlib.contextmanager
-def arguments(description: str, **defaults: float) -> Iterator[argparse.Namespace]:
+def arguments(description: str, **defaults: float) -> argparse.Namespace:
     """Parsed command line with ``--name value`` for each default."""
     parser = argparse.ArgumentParser(description=description)
     for name, default in defaults.items():
@@ -393,4 +394,4 @@ def arguments(description: str, **defaults: float) -> Iterator[argparse.Namespac
             default=default,
             help=f"default {default}",
         )
-    yield parser.parse_args()
+    return parser.parse_args()

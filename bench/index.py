@@ -7,18 +7,18 @@ the same two files.
 from __future__ import annotations
 
 import shutil
+import subprocess
 import time
 from array import array
 from pathlib import Path
 
-from bench.harness import Bench, Server, arguments, report
+from bench.harness import Bench, arguments, report
 from fastvol.formats.needle import Needle, actual_size, body_size, encode
 from fastvol.formats.replica_placement import ReplicaPlacement
 from fastvol.formats.super_block import SuperBlock
 from fastvol.formats.ttl import TTL
 
 BODY = 100
-ROW = 17
 BLOCK = 100_000
 
 
@@ -47,7 +47,6 @@ def build(directory: Path, needles: int) -> None:
 
 def measure(bench: Bench, name: str, directory: Path) -> tuple[float, int]:
     """(CPU seconds until it answers, anonymous bytes) of a server on a directory."""
-    server: Server
     if name == "fastvol":
         server = bench.fastvol("-max=100", directory=directory)
     else:
@@ -59,7 +58,8 @@ def measure(bench: Bench, name: str, directory: Path) -> tuple[float, int]:
 
 
 def main() -> None:
-    with arguments(__doc__ or "", rounds=3, needles=10_000_000) as options, Bench() as bench:
+    options = arguments(__doc__ or "", rounds=3, needles=10_000_000)
+    with Bench() as bench:
         full, empty = bench.directory / "full", bench.directory / "empty"
         build(full, options.needles)
         empty.mkdir()
@@ -91,8 +91,6 @@ def main() -> None:
 
 def _clone(source: str, target: str) -> None:
     """Copies without filling the holes of a sparse file."""
-    import subprocess
-
     subprocess.run(["cp", "--sparse=always", source, target], check=True)
 
 

@@ -36,7 +36,8 @@ def grow(server: Server, clients: int) -> tuple[int, int]:
 
 
 def main() -> None:
-    with arguments(__doc__ or "", clients=200) as options, Bench() as bench:
+    options = arguments(__doc__ or "", clients=200)
+    with Bench() as bench:
         data = os.urandom(SIZE)
         rows = []
         for server in (bench.weed_volume(), bench.fastvol()):

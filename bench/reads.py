@@ -10,7 +10,8 @@ SIZES = (1 << 10, 64 << 10, 1 << 20, 8 << 20)
 
 
 def main() -> None:
-    with arguments(__doc__ or "", rounds=5, seconds=3, connections=32) as options, Bench() as bench:
+    options = arguments(__doc__ or "", rounds=5, seconds=3, connections=32)
+    with Bench() as bench:
         data = {size: os.urandom(size) for size in SIZES}
         files = {}
         for size, content in data.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 
 from bench.harness import (
@@ -33,7 +34,8 @@ end
 
 
 def main() -> None:
-    with arguments(__doc__ or "", rounds=5, seconds=3, connections=16) as options, Bench() as bench:
+    options = arguments(__doc__ or "", rounds=5, seconds=3, connections=16)
+    with Bench() as bench:
         servers = [bench.weed_volume(), bench.fastvol("-volumeSizeLimitMB=30000")]
         samples: dict[tuple[str, int], list[Sample]] = {}
         first = 1 << 32
@@ -50,7 +52,12 @@ def main() -> None:
 
 
 def _round(
-    bench: Bench, server: Server, body: str, content_type: str, first: int, options: object
+    bench: Bench,
+    server: Server,
+    body: str,
+    content_type: str,
+    first: int,
+    options: argparse.Namespace,
 ) -> Sample:
     volume = assign(server).partition(",")[0]
     script = bench.directory / "post.lua"
@@ -60,8 +67,8 @@ def _round(
     return load(
         server,
         f"http://127.0.0.1:{server.port}/",
-        seconds=options.seconds,  # type: ignore[attr-defined]
-        connections=options.connections,  # type: ignore[attr-defined]
+        seconds=options.seconds,
+        connections=options.connections,
         script=script,
     )
 

@@ -120,13 +120,25 @@ def _to_c(record: NeedleRecord) -> tuple[Any, list[Any]]:
     needle.last_modified = record.last_modified
     needle.append_at_ns = record.append_at_ns
     needle.ttl = list(record.ttl)
+    keep_alive = set_bytes(
+        needle, data=record.data, name=record.name, mime=record.mime, pairs=record.pairs
+    )
+    return needle, keep_alive
+
+
+def set_bytes(needle: Any, **fields: ReadableBuffer) -> list[Any]:
+    """Points byte fields of an ``fv_needle`` at these buffers, without a copy.
+
+    Returns:
+        What must live as long as the needle is used.
+    """
     keep_alive = []
-    for field in ("data", "name", "mime", "pairs"):
-        cells = ffi.from_buffer("uint8_t[]", getattr(record, field))
+    for field, content in fields.items():
+        cells = ffi.from_buffer("uint8_t[]", content)
         setattr(needle, field, cells)
         setattr(needle, f"{field}_size", len(cells))
         keep_alive.append(cells)
-    return needle, keep_alive
+    return keep_alive
 
 
 def _slice(view: memoryview, base: Any, start: Any, length: int) -> memoryview:

@@ -4,16 +4,13 @@ Only the thread of the event loop may call into a :class:`NativeLoop` or a :clas
 a :class:`NativeServer` is shared.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from fastvol._cffi._core import ffi, lib
 from fastvol._cffi.volume import NativeVolume
 
-WAIT: Final[int] = lib.FV_CONN_WAIT
-WRITE: Final[int] = lib.FV_CONN_WRITE
-COLD: Final[int] = lib.FV_CONN_COLD
 PYTHON: Final[int] = lib.FV_CONN_PYTHON
 CLOSED: Final[int] = lib.FV_CONN_CLOSED
 
@@ -161,10 +158,12 @@ class NativeLoop:
         """The descriptor to watch: readable when :meth:`poll` has something to do."""
         return int(lib.fv_loop_fd(self._pointer))
 
-    def poll(self) -> list[tuple[int, int]]:
+    def poll(self) -> Sequence[tuple[int, int]]:
         """Serves every connection that is ready; (token, event) of those that need Python."""
         events = self._events
         count = lib.fv_loop_poll(self._pointer, events)
+        if not count:  # by far the most calls: C has answered everything itself
+            return ()
         return [(events[i].token, events[i].what) for i in range(count)]
 
     def expired(self, idle_ms: int, head_ms: int) -> list[int]:
@@ -207,11 +206,11 @@ class NativeConnection:
 
     def pending(self) -> int:
         """Bytes received and not consumed."""
-        return lib.fv_conn_pending(self._pointer)  # type: ignore[no-any-return]
+        return int(lib.fv_conn_pending(self._pointer))
 
     def take(self) -> bytearray:
         """Takes those bytes away."""
-        size = lib.fv_conn_pending(self._pointer)
+        size = self.pending()
         out = bytearray(size)
         if size:
             lib.fv_conn_take(self._pointer, ffi.from_buffer("uint8_t[]", out), size)
@@ -224,9 +223,9 @@ class NativeConnection:
             PYTHON when they are Python's again, CLOSED when it is to be closed, else another state.
         """
         if not data:
-            return lib.fv_conn_give(self._pointer, ffi.NULL, 0)  # type: ignore[no-any-return]
+            return int(lib.fv_conn_give(self._pointer, ffi.NULL, 0))
         view = ffi.from_buffer("uint8_t[]", data)
-        return lib.fv_conn_give(self._pointer, view, len(data))  # type: ignore[no-any-return]
+        return int(lib.fv_conn_give(self._pointer, view, len(data)))
 
     def touch(self) -> None:
         """There was traffic that C did not see."""

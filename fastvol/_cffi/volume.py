@@ -7,30 +7,13 @@ back when the last Python reference to the pointer goes, and a call under way ho
 while another thread is inside a call is safe.
 """
 
-import errno
-import os
 from dataclasses import dataclass
 from typing import Any, Final
 
 from fastvol._cffi._core import ffi, lib
 from fastvol._cffi.compact_map import CompactMap, NeedleCounters
-
-NOT_FOUND: Final[int] = lib.FV_NOT_FOUND
-DELETED: Final[int] = lib.FV_DELETED
-COLD: Final[int] = lib.FV_COLD
-IO_ERROR: Final[int] = lib.FV_IO_ERROR
-CLOSED: Final[int] = lib.FV_CLOSED
-BAD_COOKIE: Final[int] = lib.FV_BAD_COOKIE
-OVERFLOW: Final[int] = lib.FV_OVERFLOW
-NO_MEMORY: Final[int] = lib.FV_NO_MEMORY
-BUSY: Final[int] = lib.FV_BUSY
-READ_ONLY: Final[int] = lib.FV_READ_ONLY
-BAD_META: Final[int] = lib.FV_BAD_META
-BAD_NEEDLE: Final[int] = lib.FV_BAD_NEEDLE
-SHORT: Final[int] = lib.FV_NEEDLE_SHORT
-SIZE_MISMATCH: Final[int] = lib.FV_NEEDLE_SIZE_MISMATCH
-OUT_OF_RANGE: Final[int] = lib.FV_NEEDLE_OUT_OF_RANGE
-BAD_CRC: Final[int] = lib.FV_NEEDLE_BAD_CRC
+from fastvol._cffi.fault import BAD_NEEDLE, IO_ERROR, NativeFaultError, read_fault, write_fault
+from fastvol._cffi.needle import set_bytes
 
 NO_WRITE: Final[int] = lib.FV_VOLUME_NO_WRITE
 NO_DELETE: Final[int] = lib.FV_VOLUME_NO_DELETE
@@ -38,53 +21,6 @@ NO_FAST_READ: Final[int] = lib.FV_VOLUME_NO_FAST_READ
 REPLICATED: Final[int] = lib.FV_VOLUME_REPLICATED
 
 _FIELD_BYTES_MAX: Final = 2**31 - 1
-
-
-class NativeFaultError(Exception):
-    """A C call did not give what was asked; ``code`` is one of the constants above.
-
-    The caller knows the volume and the needle and turns this into an error of the tree.
-    """
-
-    def __init__(
-        self,
-        code: int,
-        *,
-        sys_errno: int = 0,
-        part: int = 0,
-        found_id: int = 0,
-        found_size: int = 0,
-        computed: int = 0,
-        stored: int = 0,
-        offset: int = 0,
-        got: int = 0,
-        limit: int = 0,
-        size: int = 0,
-        on_index: bool = False,
-        on_read: bool = False,
-        rollback_failed: bool = False,
-    ) -> None:
-        super().__init__(code)
-        self.code = code
-        self.sys_errno = sys_errno
-        self.part = part
-        self.found_id = found_id
-        self.found_size = found_size
-        self.computed = computed
-        self.stored = stored
-        self.offset = offset
-        self.got = got
-        self.limit = limit
-        self.size = size
-        self.on_index = on_index
-        self.on_read = on_read
-        self.rollback_failed = rollback_failed
-
-    @property
-    def os_text(self) -> str:
-        """The operating system's words for ``sys_errno``, as Go prints them (lower case)."""
-        number = errno.ENOMEM if self.code == NO_MEMORY else self.sys_errno or errno.EIO
-        return os.strerror(number).lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,21 +77,6 @@ class NativeWrite:
 
 def _bytes_of(pointer: Any, length: int) -> bytes:
     return bytes(ffi.buffer(pointer, length)) if length else b""
-
-
-def _read_fault(code: int, read: Any) -> NativeFaultError:
-    fault = read.fault
-    return NativeFaultError(
-        code,
-        sys_errno=read.sys_errno,
-        part=fault.part,
-        found_id=fault.found_id,
-        found_size=fault.found_size,
-        computed=fault.computed,
-        stored=fault.stored,
-        offset=read.offset,
-        got=read.got,
-    )
 
 
 class NativeVolume:
@@ -286,7 +207,7 @@ class NativeVolume:
         code = lib.fv_volume_read(self._pointer, needle_id, mode, read)
         try:
             if code != 0:
-                raise _read_fault(code, read)
+                raise read_fault(code, read)
             needle = read.needle
             return NativeNeedle(
                 id=needle.id,
@@ -345,38 +266,20 @@ class NativeVolume:
         if max(len(data), len(name), len(mime), len(pairs)) > _FIELD_BYTES_MAX:
             raise NativeFaultError(BAD_NEEDLE)
         needle = ffi.new("fv_needle *")
-        keep = []
         needle.id = needle_id
         needle.cookie = cookie
         needle.checksum = checksum
-        needle.data_size = len(data)
-        if needle.data_size:
-            view = ffi.from_buffer("uint8_t[]", data)
-            keep.append(view)
-            needle.data = view
+        keep_alive = []
+        if len(data):  # a record without a payload has no other field either
+            keep_alive = set_bytes(needle, data=data, name=name, mime=mime, pairs=pairs)
             needle.flags = flags
-            if name:
-                view = ffi.from_buffer("uint8_t[]", name)
-                keep.append(view)
-                needle.name = view
-                needle.name_size = len(name)
-            if mime:
-                view = ffi.from_buffer("uint8_t[]", mime)
-                keep.append(view)
-                needle.mime = view
-                needle.mime_size = len(mime)
-            if pairs:
-                view = ffi.from_buffer("uint8_t[]", pairs)
-                keep.append(view)
-                needle.pairs = view
-                needle.pairs_size = len(pairs)
             needle.ttl[0], needle.ttl[1] = ttl
         needle.last_modified = last_modified
         out = ffi.new("fv_write_result *")
         code = lib.fv_volume_write(self._pointer, needle, check_cookie, nowait, out)
-        keep.clear()
+        del keep_alive
         if code != 0:
-            raise self._write_fault(code, out)
+            raise write_fault(code, out)
         return self._write_result(out)
 
     def delete(
@@ -390,7 +293,7 @@ class NativeVolume:
         out = ffi.new("fv_write_result *")
         code = lib.fv_volume_delete(self._pointer, needle_id, cookie, checksum, nowait, out)
         if code != 0:
-            raise self._write_fault(code, out)
+            raise write_fault(code, out)
         return self._write_result(out)
 
     def sync(self) -> None:
@@ -403,19 +306,6 @@ class NativeVolume:
         code = lib.fv_volume_sync(self._pointer, on_index)
         if code != 0:
             raise NativeFaultError(IO_ERROR, sys_errno=-code, on_index=bool(on_index[0]))
-
-    @staticmethod
-    def _write_fault(code: int, out: Any) -> NativeFaultError:
-        return NativeFaultError(
-            code,
-            sys_errno=out.sys_errno,
-            offset=out.offset,
-            limit=out.limit,
-            size=out.size,
-            on_index=bool(out.failed_on_index),
-            on_read=bool(out.failed_on_read),
-            rollback_failed=bool(out.rollback_failed),
-        )
 
     @staticmethod
     def _write_result(out: Any) -> NativeWrite:

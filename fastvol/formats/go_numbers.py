@@ -44,7 +44,7 @@ def parse_uint(text: str, base: int = 10, *, function: str = "ParseUint") -> int
     value = 0
     if not text:
         _syntax_error(text, function)
-    for rune in text:
+    for rune in text.lstrip("0"):  # a megabyte of zeros in a URL must not hold up the event loop
         digit = _DIGITS.find(rune.lower() if rune.isascii() else "?")
         if not 0 <= digit < base:
             _syntax_error(text, function)

@@ -21,7 +21,7 @@ Version 1 has header, payload, checksum and padding only.  Source of the rules:
 
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Final, NoReturn
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, NoReturn
 
 from crc32c import crc32c
 
@@ -39,6 +39,8 @@ TIMESTAMP_BYTES: Final = 8
 MODIFIED_BYTES: Final = 5
 PADDING_UNIT: Final = 8
 SIZE_MAX: Final = 2**31 - 1
+TIMED_VERSION: Final = 3
+"""The needle version whose records carry their append time."""
 
 PART_DATA: Final = 1
 PART_NAME: Final = 2
@@ -122,6 +124,25 @@ class Needle:
         return f"{self.checksum:08x}"
 
 
+class NeedleHeader(NamedTuple):
+    """The first 16 bytes of a record; ``size`` is unsigned, as stored."""
+
+    cookie: int
+    key: int
+    size: int
+
+
+def decode_header(stored: "ReadableBuffer") -> NeedleHeader | None:
+    """The header of a record that begins with ``stored``; None when that ends early."""
+    view = memoryview(stored)
+    return NeedleHeader(*_HEADER.unpack_from(view)) if len(view) >= HEADER_BYTES else None
+
+
+def append_time_at(size: int) -> int:
+    """Where in a record of version 3 its append time stands; negative sizes count as 0."""
+    return HEADER_BYTES + max(size, 0) + CHECKSUM_BYTES
+
+
 def padding_length(size: int) -> int:
     """Bytes of padding behind a body of ``size``: 1..8, the same for every version."""
     return PADDING_UNIT - (max(size, 0) + CHECKSUM_BYTES) % PADDING_UNIT
@@ -129,7 +150,7 @@ def padding_length(size: int) -> int:
 
 def actual_size(size: int, version: int) -> int:
     """Bytes on disk of a record; negative sizes (tombstones) count as 0 (GetActualSize)."""
-    timestamp = TIMESTAMP_BYTES if version == 3 else 0
+    timestamp = TIMESTAMP_BYTES if version == TIMED_VERSION else 0
     return HEADER_BYTES + max(size, 0) + CHECKSUM_BYTES + timestamp + padding_length(size)
 
 
@@ -163,7 +184,7 @@ def encode(needle: Needle, version: int) -> bytes:
     needle.size = len(body)
     record = _HEADER.pack(needle.cookie, needle.id, needle.size) + body
     record += struct.pack(">I", needle.checksum)
-    if version == 3:
+    if version == TIMED_VERSION:
         record += struct.pack(">Q", needle.append_at_ns)
     record += _padding(needle, version)
     assert len(record) == actual_size(needle.size, version)
@@ -193,7 +214,7 @@ def _encode_body(needle: Needle) -> bytes:
 
 def _padding(needle: Needle, version: int) -> bytes:
     """Upstream pads with what its scratch buffer held; nobody reads it, but files compare equal."""
-    if version == 3:
+    if version == TIMED_VERSION:
         scratch = struct.pack(">II", needle.size, 0)
     else:
         scratch = struct.pack(">Q", needle.id)
@@ -228,7 +249,7 @@ def decode(record: "ReadableBuffer", want_size: int, version: int, verify: bool 
         _decode_body(body, needle)
     tail = view[HEADER_BYTES + size :]
     needle.checksum = int.from_bytes(tail[:CHECKSUM_BYTES], "big")
-    if version == 3:
+    if version == TIMED_VERSION:
         needle.append_at_ns = int.from_bytes(tail[4:12], "big")
     if verify and len(needle.data):
         _verify(needle)

@@ -23,7 +23,6 @@ from fastvol.formats.ttl import TTL
 SUPER_BLOCK_BYTES: Final = 8
 EXTRA_BYTES_MAX: Final = 65534
 VERSIONS: Final = (1, 2, 3)
-CURRENT_VERSION: Final = 3
 _LAYOUT: Final = struct.Struct(">BB2sHH")
 assert _LAYOUT.size == SUPER_BLOCK_BYTES
 

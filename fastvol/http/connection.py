@@ -32,21 +32,21 @@ import asyncio
 import contextlib
 import logging
 import socket
-import time
 from collections.abc import Awaitable
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
 from fastvol._cffi import serve
-from fastvol._cffi.serve import NativeConnection, http_date
+from fastvol._cffi.serve import NativeConnection
 from fastvol.errors import InvalidRequestError
 from fastvol.http.body import ChunkedBody, FixedBody
+from fastvol.http.head import HeadTaker
 from fastvol.http.request import MalformedRequestError, Request, parse_head
-from fastvol.http.response import PLAIN_TEXT, Response, json_error
+from fastvol.http.response import Response, json_error, refusal
 from fastvol.http.sending import Outgoing, release_body
+from fastvol.http.upload_limit import too_large
 from fastvol.limits import (
     HTTP_DRAIN_BYTES_MAX,
-    HTTP_HEAD_BYTES_MAX,
     HTTP_LINGER_SECONDS,
     HTTP_TURN_REQUESTS,
     KIB,
@@ -58,7 +58,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _RECEIVE_BYTES: Final = 256 * KIB
-_HEAD_END: Final = b"\r\n\r\n"
 
 
 class State(Enum):
@@ -80,14 +79,13 @@ class Connection:
         "_body",
         "_buffer",
         "_early",
-        "_fd",
+        "_head_taker",
         "_linger",
         "_loop",
         "_native",
         "_outgoing",
         "_plane",
         "_request",
-        "_scanned",
         "_socket",
         "_state",
         "_task",
@@ -104,16 +102,14 @@ class Connection:
         self._plane = plane
         self._loop = plane.loop
         self._socket = sock
-        self._fd = sock.fileno()
-        self._native = NativeConnection(plane.native_loop, self._fd, token, public=public)
+        self._native = NativeConnection(plane.native_loop, sock.fileno(), token, public=public)
         self.token = token
         self.peer = peer
         self.public = public
         self._state = State.FAST
         self._buffer = bytearray()
         """Received bytes that are not consumed yet."""
-        self._scanned = 0
-        """So many bytes of the buffer hold no end of a head."""
+        self._head_taker = HeadTaker()
         self._request: Request | None = None
         self._early: Response | None = None
         """What the request will be answered with, whatever its body."""
@@ -262,15 +258,14 @@ class Connection:
 
     def _take_head(self) -> None:
         """Takes one head from the buffer, if it is complete, and acts on it."""
-        buffer = self._buffer
-        unseen = max(0, self._scanned - len(_HEAD_END) + 1)
-        end = buffer.find(_HEAD_END, unseen)
-        if end < 0 or end + len(_HEAD_END) > HTTP_HEAD_BYTES_MAX:
-            self._on_unfinished_head(unseen)
+        try:
+            head = self._head_taker.take(self._buffer)
+        except MalformedRequestError as error:
+            self._refuse(error)
             return
-        self._scanned = 0
-        head = bytes(memoryview(buffer)[: end + len(_HEAD_END)])
-        del buffer[: len(head)]
+        if head is None:
+            self._await_head()
+            return
         self._native.set_head_pending(False)
         try:
             request = parse_head(head)
@@ -287,17 +282,8 @@ class Connection:
         else:
             self._answer(request)
 
-    def _on_unfinished_head(self, unseen: int) -> None:
-        buffer = self._buffer
-        if len(buffer) > HTTP_HEAD_BYTES_MAX:
-            self._refuse(MalformedRequestError(431, "Request Header Fields Too Large"))
-        elif buffer.startswith((b"\r", b"\n")) or (
-            # An empty line of bare line feeds: what we are waiting for will never come.
-            buffer.find(b"\n\n", unseen) >= 0 or buffer.find(b"\n\r\n", unseen) >= 0
-        ):
-            self._refuse(MalformedRequestError())
-        elif buffer:
-            self._scanned = len(buffer)
+    def _await_head(self) -> None:
+        if self._buffer:
             self._native.set_head_pending(True)
             self._native.watch(readable=True)
         else:
@@ -310,7 +296,7 @@ class Connection:
         self._upload = self._early is None and self._plane.router.is_upload(request)
         unwanted = request.expects_continue and not self._upload
         if unwanted or (length is not None and length > self._body_bytes_max):
-            self._end_body(self._too_large_text())
+            self._end_body(too_large(self._plane.file_bytes_max))
             return
         self._body = ChunkedBody() if length is None else FixedBody(length)
         if request.expects_continue and not self._buffer:
@@ -323,9 +309,6 @@ class Connection:
     def _body_bytes_max(self) -> int:
         return self._plane.body_bytes_max if self._upload else HTTP_DRAIN_BYTES_MAX - 1
 
-    def _too_large_text(self) -> str:
-        return f"file over the limited {self._plane.file_bytes_max} bytes"
-
     def _take_body(self) -> None:
         """Takes what the buffer holds of the body, and answers when that was all."""
         request, body = self._request, self._body
@@ -337,7 +320,7 @@ class Connection:
             self._end_body(str(error))
             return
         if len(body.data) > self._body_bytes_max:
-            self._end_body(self._too_large_text())
+            self._end_body(too_large(self._plane.file_bytes_max))
         elif body.complete:
             request.body = body.data
             self._body = None
@@ -393,14 +376,8 @@ class Connection:
 
     def _refuse(self, error: MalformedRequestError) -> None:
         """The last words on a connection whose bytes make no sense."""
-        if error.body:
-            fields = f"Content-Type: {PLAIN_TEXT}\r\nConnection: close\r\n"
-        else:
-            date = http_date(int(time.time()))
-            fields = f"Connection: close\r\nDate: {date}\r\nContent-Length: 0\r\n"
-        text = f"HTTP/1.1 {error.status} {error.reason}\r\n{fields}\r\n{error.body}"
         with contextlib.suppress(OSError):
-            self._socket.send(text.encode())
+            self._socket.send(refusal(error))
         self._begin_linger()
 
     def _send(self, response: Response) -> None:

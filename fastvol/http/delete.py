@@ -4,16 +4,16 @@ from collections.abc import Awaitable
 
 from fastvol.errors import FastvolError, InvalidRequestError
 from fastvol.formats.file_id import parse_path, parse_volume_id
+from fastvol.http.blocking import RunBlocking, here_or_in_thread
 from fastvol.http.file_path import parse_url_path
 from fastvol.http.guard import AccessGuard
 from fastvol.http.query import parse_query
-from fastvol.http.read import RunBlocking
 from fastvol.http.request import Request
 from fastvol.http.response import Response, json_error, json_response
 from fastvol.http.write import refuse_replicated
 from fastvol.limits import HTTP_COPY_BYTES_MAX
 from fastvol.store.store import Store
-from fastvol.volume.volume import BusyVolumeError, ColdReadError, StoredNeedle, Volume
+from fastvol.volume.volume import StoredNeedle, Volume, WouldWaitError
 
 
 class DeleteHandler:
@@ -32,10 +32,7 @@ class DeleteHandler:
         """Deletes it, in a thread when something must be waited for."""
         if not self._guard.allows_peer(request):
             return Response(401)
-        try:
-            return self._delete(request, nowait=True)
-        except (BusyVolumeError, ColdReadError):
-            return self._run_blocking(self._delete, request, nowait=False)
+        return here_or_in_thread(self._delete, request, self._run_blocking)
 
     def _delete(self, request: Request, *, nowait: bool) -> Response:
         query = parse_query(request.target.raw_query)
@@ -58,7 +55,7 @@ class DeleteHandler:
             return json_error(500, problem, pretty=pretty)
         try:
             size = volume.delete(key, cookie, stored.needle.checksum, nowait=nowait)
-        except (BusyVolumeError, ColdReadError):
+        except WouldWaitError:
             raise
         except FastvolError as error:
             return json_error(500, f"Deletion Failed: {error}", pretty=pretty)
@@ -78,7 +75,7 @@ class DeleteHandler:
             stored = volume.load(key, meta_above=HTTP_COPY_BYTES_MAX, nowait=nowait)
             if stored.meta_only:
                 volume.verify(stored, nowait=nowait)
-        except ColdReadError:
+        except WouldWaitError:
             raise
         except FastvolError:
             return None

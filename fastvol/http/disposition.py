@@ -5,9 +5,8 @@ from typing import Final
 
 from fastvol.errors import InvalidRequestError
 from fastvol.http.go_text import go_base, to_bytes
-from fastvol.http.media_type import parse_media_type
+from fastvol.http.media_type import TOKEN, parse_media_type
 
-_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z{}]+")
 _PRINTABLE: Final = re.compile(r"[\t\x20-\x7e]*")
 _KEPT_BYTES: Final = frozenset(range(0x21, 0x7F)) - frozenset(b"*'%()<>@,;:\\\"/[]?=")
 
@@ -20,7 +19,7 @@ def content_disposition(filename: str, *, attachment: bool) -> str:
 
 def filename_parameter(filename: str) -> str:
     """``filename=a.txt``, quoted or RFC 2231 encoded as needed (``mime.FormatMediaType``)."""
-    if _TOKEN.fullmatch(filename):
+    if TOKEN.fullmatch(filename):
         return f"filename={filename}"
     if _PRINTABLE.fullmatch(filename):
         escaped = filename.replace("\\", "\\\\").replace('"', '\\"')

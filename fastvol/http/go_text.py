@@ -9,7 +9,7 @@ from typing import Final
 
 from fastvol.formats.go_numbers import quote as go_quote
 
-__all__ = ["go_base", "go_bool", "go_ext", "go_quote", "to_bytes", "to_text"]
+__all__ = ["go_base", "go_bool", "go_quote", "to_bytes", "to_text"]
 
 _TRUE: Final = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 
@@ -35,9 +35,3 @@ def go_base(path: str) -> str:
         return "."
     stripped = path.rstrip("/")
     return stripped.rpartition("/")[2] if stripped else "/"
-
-
-def go_ext(name: str) -> str:
-    """``path.Ext``: the suffix from the last dot of the last element, with the dot; or empty."""
-    _, dot, tail = name.rpartition(".")
-    return dot + tail if dot and "/" not in tail else ""

@@ -32,6 +32,12 @@ class Headers:
         value = self._first.get(name)
         return "" if value is None else to_text(value.strip(b" \t"))
 
+    def all(self, name: bytes) -> list[bytes]:
+        """Every value of the lower-case ``name``, without surrounding blanks."""
+        if name not in self._first:
+            return []
+        return [value.strip(b" \t") for other, value in self.raw if other.lower() == name]
+
     def __contains__(self, name: bytes) -> bool:
         return name in self._first
 

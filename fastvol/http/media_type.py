@@ -9,11 +9,11 @@ from typing import Final, NamedTuple
 
 from fastvol.errors import InvalidRequestError
 from fastvol.http.go_text import to_bytes, to_text
+from fastvol.http.percent import bad_escape, decode_escapes
 
-_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z{}]+")
+TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z{}]+")
+"""What stands unquoted as a type, a parameter's name or its value."""
 _TSPECIALS: Final = frozenset('()<>@,;:\\"/[]?=')
-_PERCENT: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
-_BAD_PERCENT: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _INVALID_PARAMETER: Final = "mime: invalid media parameter"
 
 
@@ -45,7 +45,7 @@ def parse_media_type(text: str) -> MediaType:
 
 
 def _check_kind(kind: str) -> None:
-    token = _TOKEN.match(kind)
+    token = TOKEN.match(kind)
     if not token:
         raise InvalidRequestError("mime: no media type")
     rest = kind[token.end() :]
@@ -53,7 +53,7 @@ def _check_kind(kind: str) -> None:
         return
     if rest[0] != "/":
         raise InvalidRequestError("mime: expected slash after first token")
-    token = _TOKEN.match(rest, 1)
+    token = TOKEN.match(rest, 1)
     if not token:
         raise InvalidRequestError("mime: expected token after slash")
     if token.end() != len(rest):
@@ -65,7 +65,7 @@ def _parameter(text: str) -> tuple[str, str, str]:
     if not text.startswith(";"):
         raise InvalidRequestError(_INVALID_PARAMETER)
     text = text[1:].lstrip()
-    name = _TOKEN.match(text)
+    name = TOKEN.match(text)
     if not name:
         raise InvalidRequestError(_INVALID_PARAMETER)
     text = text[name.end() :].lstrip()
@@ -77,7 +77,7 @@ def _parameter(text: str) -> tuple[str, str, str]:
 
 def _value(text: str) -> tuple[str, str]:
     if not text.startswith('"'):
-        token = _TOKEN.match(text)
+        token = TOKEN.match(text)
         if not token:
             raise InvalidRequestError(_INVALID_PARAMETER)
         return token[0], text[token.end() :]
@@ -143,6 +143,4 @@ def _decode_extended(text: str) -> str | None:
 
 def _decode_percent(text: str) -> str | None:
     raw = to_bytes(text)
-    if _BAD_PERCENT.search(raw):
-        return None
-    return to_text(_PERCENT.sub(lambda pair: bytes((int(pair[1], 16),)), raw))
+    return None if bad_escape(raw) else to_text(decode_escapes(raw))

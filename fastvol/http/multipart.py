@@ -1,48 +1,26 @@
 """The part of a multipart/form-data upload that becomes the object.
 
-Theory of operation: the body is complete in memory, so there is no stream state, only a position.
-The parser of :class:`_Reader` follows ``mime/multipart`` of Go line for line in what it accepts
-(LF-only line ends, a preamble, a missing final line end, folded headers) and in its error texts,
-because clients see those. The upstream uploader sends one shape only, one part and CRLF; that is
-recognised first by :func:`_fast_part`, which gives up on the slightest oddity.
+The upstream uploader sends one shape only, one part and CRLF; that is recognised first by
+:func:`_fast_part`, which gives up on the slightest oddity. Everything else is read as Go reads it
+(``part_reader``).
 
 Which part is chosen: the first, unless it has no file name; then the first one that has, else the
 first after all (``weed/storage/needle/needle_parse_upload.go: parseUpload``).
 """
 
-import binascii
 import re
-from dataclasses import dataclass
 from typing import Final
 
 from fastvol.errors import InvalidRequestError
-from fastvol.http.disposition import clean_filename
-from fastvol.http.go_text import go_base, go_quote, to_text
-from fastvol.http.headers import canonical_name, is_token
+from fastvol.http.go_text import to_text
 from fastvol.http.media_type import parse_media_type
-from fastvol.limits import MULTIPART_LINE_BYTES_MAX
-
-Body = bytes | bytearray
+from fastvol.http.part_reader import BAD_VALUE, Body, Part, PartReader
+from fastvol.http.upload_limit import too_large
 
 _SIMPLE_CONTENT_TYPE: Final = re.compile(r"multipart/form-data; boundary=([0-9A-Za-z'+_.\-]+)")
 _SIMPLE_DISPOSITION: Final = re.compile(
     rb'form-data; name="[^"\\\x00-\x1f]*"; filename="([^"\\/\x00-\x1f]+)"'
 )
-_BLANKS: Final = b" \t"
-# Go's quoted-printable reader drops blanks at line ends, the standard library's does not.
-_LINE_BLANKS: Final = re.compile(rb"[ \t]+(?=\r?\n|\Z)")
-_BAD_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-
-
-@dataclass(slots=True)
-class Part:
-    """One part; ``data`` is a view of the body unless it had to be decoded."""
-
-    data: memoryview
-    filename: str
-    content_type: str
-    content_encoding: str
-    content_md5: str
 
 
 def boundary_of(content_type: str) -> bytes:
@@ -81,7 +59,7 @@ def choose_part(body: Body, boundary: bytes, size_max: int) -> Part:
     if part is not None:
         _check_size(part, size_max)
         return part
-    reader = _Reader(body, boundary)
+    reader = PartReader(body, boundary)
     first = part = reader.next_part()
     _check_size(first, size_max)
     reader.check_complete()
@@ -98,7 +76,7 @@ def choose_part(body: Body, boundary: bytes, size_max: int) -> Part:
 
 def _check_size(part: Part, size_max: int) -> None:
     if len(part.data) > size_max:
-        raise InvalidRequestError(f"file over the limited {size_max} bytes")
+        raise InvalidRequestError(too_large(size_max))
 
 
 def _fast_part(body: Body, boundary: bytes) -> Part | None:
@@ -116,7 +94,7 @@ def _fast_part(body: Body, boundary: bytes) -> Part | None:
     filename = content_type = content_encoding = content_md5 = b""
     for line in bytes(body[start:head_end]).split(b"\r\n"):
         name, colon, value = line.partition(b": ")
-        if not colon or _BAD_VALUE.search(value) or value[:1] == b" " or value[-1:] == b" ":
+        if not colon or BAD_VALUE.search(value) or value[:1] == b" " or value[-1:] == b" ":
             return None
         if name == b"Content-Disposition" and not filename:
             match = _SIMPLE_DISPOSITION.fullmatch(value)
@@ -140,176 +118,3 @@ def _fast_part(body: Body, boundary: bytes) -> Part | None:
         to_text(content_encoding),
         to_text(content_md5),
     )
-
-
-class _Reader:
-    """Cursor over a body; ``next_part`` does what Go's ``NextPart`` and ``Part.Read`` do."""
-
-    def __init__(self, body: Body, boundary: bytes) -> None:
-        self._body = body
-        self._view = memoryview(body)
-        self._at = 0
-        self._dash_boundary = b"--" + boundary
-        self._line_end = b"\r\n"
-        self._parts_read = 0
-        self._truncated = False
-
-    def next_part(self) -> Part:
-        """The next part; it may lack its end, which :meth:`check_complete` tells.
-
-        Raises:
-            InvalidRequestError: there is none, or its headers are malformed.
-        """
-        self._to_next_delimiter()
-        headers = self._part_headers()
-        filename = _part_filename(headers.get(b"Content-Disposition", b""))
-        data = self._part_data()
-        if headers.get(b"Content-Transfer-Encoding", b"").lower() == b"quoted-printable":
-            data = memoryview(binascii.a2b_qp(_LINE_BLANKS.sub(b"", data)))
-        return Part(
-            data,
-            filename,
-            to_text(headers.get(b"Content-Type", b"")),
-            to_text(headers.get(b"Content-Encoding", b"")),
-            to_text(headers.get(b"Content-Md5", b"")),
-        )
-
-    def check_complete(self) -> None:
-        """Raise InvalidRequestError when the last part had no end."""
-        if self._truncated:
-            raise InvalidRequestError("unexpected EOF")
-
-    def _to_next_delimiter(self) -> None:
-        if self._dash_boundary == b"--":
-            raise InvalidRequestError("multipart: boundary is empty")
-        blank_seen = False
-        while True:
-            line = self._line()
-            if line is None:
-                rest = bytes(self._view[self._at :])
-                if self._is_final(rest):
-                    raise InvalidRequestError("EOF")
-                reason = "bufio: buffer full" if len(rest) >= MULTIPART_LINE_BYTES_MAX else "EOF"
-                raise InvalidRequestError(f"multipart: NextPart: {reason}")
-            if self._is_delimiter(line):
-                self._parts_read += 1
-                return
-            if self._is_final(line):
-                raise InvalidRequestError("EOF")
-            if blank_seen:
-                raise InvalidRequestError(
-                    f"multipart: expecting a new Part; got line {go_quote(to_text(line))}"
-                )
-            if self._parts_read == 0:
-                continue
-            if line != self._line_end:
-                raise InvalidRequestError(
-                    f"multipart: unexpected line in Next(): {go_quote(to_text(line))}"
-                )
-            blank_seen = True
-
-    def _line(self) -> bytes | None:
-        """The next line with its end; None, without moving, when there is no complete one."""
-        limit = self._at + MULTIPART_LINE_BYTES_MAX
-        end = self._body.find(b"\n", self._at, limit)
-        if end < 0:
-            return None
-        line = bytes(self._view[self._at : end + 1])
-        self._at = end + 1
-        return line
-
-    def _is_final(self, line: bytes) -> bool:
-        mark = self._dash_boundary + b"--"
-        return line.startswith(mark) and line[len(mark) :].lstrip(_BLANKS) in (b"", self._line_end)
-
-    def _is_delimiter(self, line: bytes) -> bool:
-        if not line.startswith(self._dash_boundary):
-            return False
-        rest = line[len(self._dash_boundary) :].lstrip(_BLANKS)
-        if self._parts_read == 0 and rest == b"\n":
-            self._line_end = b"\n"
-        return rest == self._line_end
-
-    def _part_headers(self) -> dict[bytes, bytes]:
-        """First value of each canonical name."""
-        headers: dict[bytes, bytes] = {}
-        if self._at_blank():
-            line = self._header_line()
-            raise InvalidRequestError(
-                f"malformed MIME header initial line: {go_quote(to_text(line))}"
-            )
-        while True:
-            line = self._logical_line()
-            if not line:
-                return headers
-            raw_name, _, value = line.partition(b":")
-            # A name with blanks in it is let through as it is.
-            if not is_token(raw_name.replace(b" ", b"")):
-                raise _malformed(line)
-            name = canonical_name(raw_name)
-            if _BAD_VALUE.search(value):
-                raise _malformed(name + b":" + value)
-            headers.setdefault(name, value.lstrip(_BLANKS))
-
-    def _logical_line(self) -> bytes:
-        """A header line joined with its continuation lines."""
-        line = self._header_line()
-        if not line:
-            return line
-        if b":" not in line:
-            raise InvalidRequestError(
-                f"malformed MIME header: missing colon: {go_quote(to_text(line))}"
-            )
-        line = line.strip(_BLANKS)
-        while self._at_blank():
-            line += b" " + self._header_line().strip(_BLANKS)
-        return line
-
-    def _at_blank(self) -> bool:
-        return self._at < len(self._body) and self._body[self._at] in _BLANKS
-
-    def _header_line(self) -> bytes:
-        """One physical line without its end; the last one may lack the end."""
-        if self._at >= len(self._body):
-            raise InvalidRequestError("EOF")
-        end = self._body.find(b"\n", self._at)
-        if end < 0:
-            end = len(self._body)
-        line = bytes(self._view[self._at : end])
-        self._at = end + 1
-        return line.removesuffix(b"\r")
-
-    def _part_data(self) -> memoryview:
-        """Data up to the next delimiter; leaves the cursor on the delimiter's line end."""
-        self._truncated = False
-        start = self._at
-        if self._body.startswith(self._dash_boundary, start) and self._ends_delimiter(
-            start + len(self._dash_boundary)
-        ):
-            return self._view[start:start]
-        mark = self._line_end + self._dash_boundary
-        at = self._body.find(mark, start)
-        while at >= 0 and not self._ends_delimiter(at + len(mark)):
-            at = self._body.find(mark, at + len(mark))
-        if at < 0:
-            self._truncated = True
-            at = len(self._body)
-        self._at = at
-        return self._view[start:at]
-
-    def _ends_delimiter(self, at: int) -> bool:
-        """Whether what follows a boundary's text makes it a delimiter, not data."""
-        follows = bytes(self._view[at : at + 2])
-        return follows == b"--" or follows[:1] in (b"", b" ", b"\t", b"\r", b"\n")
-
-
-def _malformed(line: bytes) -> InvalidRequestError:
-    return InvalidRequestError("malformed MIME header line: " + go_quote(to_text(line)))
-
-
-def _part_filename(disposition: bytes) -> str:
-    try:
-        name = parse_media_type(to_text(disposition)).parameters.get("filename", "")
-    except InvalidRequestError:
-        return ""
-    return clean_filename(go_base(name)) if name else ""

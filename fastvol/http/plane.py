@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from fastvol._cffi.serve import NativeLoop, NativeServer
 from fastvol.errors import ConfigError
 from fastvol.http.connection import Connection
+from fastvol.http.upload_limit import FRAMING_BYTES_MAX
 from fastvol.limits import (
     HTTP_HEAD_SECONDS_MAX,
     HTTP_IDLE_SECONDS_DEFAULT,
@@ -29,7 +30,6 @@ log = logging.getLogger(__name__)
 _ACCEPTS_PER_EVENT: Final = 64
 _SWEEP_SECONDS: Final = 0.5
 _FOREVER_SECONDS: Final = 10**9
-_MULTIPART_SLACK_BYTES: Final = 1 * MIB
 _ACCEPT_PAUSE_SECONDS: Final = 0.2
 
 
@@ -57,7 +57,7 @@ class DataPlane:
         self.native_loop = NativeLoop(native)
         self.closing = False
         self.file_bytes_max = options.file_bytes_max
-        self.body_bytes_max = options.file_bytes_max + _MULTIPART_SLACK_BYTES
+        self.body_bytes_max = options.file_bytes_max + FRAMING_BYTES_MAX
         idle_seconds = options.idle_seconds if options.idle_seconds > 0 else _FOREVER_SECONDS
         self._idle_ms = int(idle_seconds * 1000)
         self._head_ms = int(min(options.head_seconds, idle_seconds) * 1000)

@@ -10,12 +10,11 @@ from typing import Final, NamedTuple
 
 from fastvol.errors import InvalidRequestError
 from fastvol.http.go_text import go_quote, to_text
+from fastvol.http.percent import bad_escape, decode_escapes
 
 Query = dict[str, str]
 """First value of each key."""
 
-_HEX_PAIR: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
-_BAD_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2}).{0,2}", re.DOTALL)
 _CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
 _ABSOLUTE_FORM: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*://[^/?]*")
 _PATH_SAFE: Final = frozenset(
@@ -125,10 +124,10 @@ def _unescape_form(raw: bytes) -> str:
 
 
 def _unescape(raw: bytes) -> bytes:
-    bad = _BAD_ESCAPE.search(raw)
+    bad = bad_escape(raw)
     if bad:
-        raise InvalidRequestError(f"invalid URL escape {go_quote(to_text(bad[0]))}")
-    return _HEX_PAIR.sub(lambda pair: bytes((int(pair[1], 16),)), raw)
+        raise InvalidRequestError(f"invalid URL escape {go_quote(to_text(bad))}")
+    return decode_escapes(raw)
 
 
 def _clean(raw_path: bytes) -> bytes:

@@ -5,24 +5,24 @@ runs on the event loop as long as it need not wait for a disk and has little to 
 would, it starts again in a thread. Nothing is changed by a read, so starting again is harmless.
 """
 
-import json
 import logging
-import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Final
 
-from fastvol.errors import DiskIOError, InvalidRequestError, UnsupportedError
+from fastvol.errors import InvalidRequestError, UnsupportedError
 from fastvol.formats.file_id import parse_path, parse_volume_id
 from fastvol.formats.needle import Needle
 from fastvol.http import ranges
+from fastvol.http.blocking import RunBlocking, here_or_in_thread
 from fastvol.http.compression import GunzipError, gunzip, is_gzipped
 from fastvol.http.conditional import http_date, none_match, not_modified_since
+from fastvol.http.data_file import read_ahead, read_exactly
 from fastvol.http.disposition import content_disposition
 from fastvol.http.file_path import UrlPath, parse_url_path
 from fastvol.http.go_text import go_bool, to_text
 from fastvol.http.guard import AccessGuard
-from fastvol.http.headers import canonical_name
 from fastvol.http.mime_types import type_by_extension
+from fastvol.http.pairs import decode_pairs
 from fastvol.http.query import Query, parse_query
 from fastvol.http.request import Request
 from fastvol.http.response import FileBody, Response, json_error, text_error
@@ -30,17 +30,14 @@ from fastvol.limits import (
     GUNZIP_BYTES_MAX,
     HTTP_COPY_BYTES_MAX,
     HTTP_INLINE_VERIFY_BYTES_MAX,
-    MIB,
     PAGED_READ_BYTES,
+    SNIFF_BYTES_MAX,
 )
 from fastvol.store.store import Store
-from fastvol.volume.volume import ColdReadError, StoredNeedle, Volume
+from fastvol.volume.volume import StoredNeedle, Volume, WouldWaitError
 
 log = logging.getLogger(__name__)
 
-_SNIFF_BYTES: Final = 512
-_READ_STEP_BYTES: Final = 1 * MIB
-_READ_AHEAD_BYTES: Final = 4 * MIB
 _GENERIC: Final = "application/octet-stream"
 _PASSTHROUGH: Final = {
     "response-cache-control": "Cache-Control",
@@ -50,8 +47,6 @@ _PASSTHROUGH: Final = {
     "response-content-type": "Content-Type",
     "response-expires": "Expires",
 }
-
-RunBlocking = Callable[..., Awaitable[Response]]
 
 
 class ReadHandler:
@@ -68,10 +63,7 @@ class ReadHandler:
 
     def handle(self, request: Request) -> Response | Awaitable[Response]:
         """The response; in a thread when the disk must be waited for."""
-        try:
-            return self._answer(request, nowait=True)
-        except ColdReadError:
-            return self._run_blocking(self._answer, request, nowait=False)
+        return here_or_in_thread(self._answer, request, self._run_blocking)
 
     def _answer(self, request: Request, *, nowait: bool) -> Response:
         try:
@@ -139,9 +131,10 @@ class _Reply:
     # --- the needle -----------------------------------------------------------------------------
 
     def _load(self, key: int) -> StoredNeedle:
+        read_deleted = self._query.get("readDeleted") == "true"
         stored = self._volume.load(
             key,
-            read_deleted=self._query.get("readDeleted") == "true",
+            read_deleted=read_deleted,
             meta_above=HTTP_COPY_BYTES_MAX,
             nowait=self._nowait,
         )
@@ -149,7 +142,7 @@ class _Reply:
             return stored
         if stored.needle.is_compressed or stored.needle.is_chunk_manifest:
             self._only_in_thread()
-            return self._volume.load(key, read_deleted=self._query.get("readDeleted") == "true")
+            return self._volume.load(key, read_deleted=read_deleted)
         if stored.needle.size <= PAGED_READ_BYTES:
             # Upstream reads bodies up to this size whole, and so checks them for any request.
             self._verify(stored)
@@ -157,7 +150,7 @@ class _Reply:
 
     def _only_in_thread(self) -> None:
         if self._nowait:
-            raise ColdReadError("this read computes too much for the event loop")
+            raise WouldWaitError("this read computes too much for the event loop")
 
     def _verify(self, stored: StoredNeedle) -> None:
         if stored.data_size > HTTP_INLINE_VERIFY_BYTES_MAX:
@@ -182,18 +175,13 @@ class _Reply:
         if not needle.pairs:
             return
         try:
-            pairs = json.loads(needle.pairs.decode("utf-8", "replace"))
-        except (ValueError, RecursionError) as error:
-            log.warning("needle %x: its pairs do not decode: %s", needle.id, error)
+            pairs = decode_pairs(needle.pairs)
+        except ValueError as error:
+            log.warning("needle %x: its pairs %s", needle.id, error)
             return
-        if not isinstance(pairs, dict):
-            log.warning("needle %x: its pairs are no object", needle.id)
-            return
-        for name, value in pairs.items():
-            canonical = canonical_name(_scalars(name).encode()).decode()
-            # The length is ours to say, on every path from here.
-            if canonical != "Content-Length":
-                self._response.headers[canonical] = _scalars(value)
+        # The length is ours to say, on every path from here.
+        pairs.pop("Content-Length", None)
+        self._response.headers.update(pairs)
 
     def _name_and_type(self, needle: Needle) -> tuple[str, str]:
         filename = self._path.filename
@@ -275,8 +263,8 @@ class _Reply:
         try:
             if stored.needle.size > PAGED_READ_BYTES:
                 self._only_in_thread()
-                _read_ahead(native.dat_fd(), offset, span.length)
-            first = _read_exactly(native.dat_fd(), min(span.length, _SNIFF_BYTES), offset)
+                read_ahead(native.dat_fd(), offset, span.length)
+            first = read_exactly(native.dat_fd(), min(span.length, SNIFF_BYTES_MAX), offset)
         except BaseException:
             native.release()
             raise
@@ -301,7 +289,7 @@ class _Reply:
                     pieces += body[span.start : span.start + span.length]
                 else:
                     offset = stored.data_offset + span.start
-                    pieces += _read_exactly(native.dat_fd(), span.length, offset)
+                    pieces += read_exactly(native.dat_fd(), span.length, offset)
         finally:
             native.release()
         pieces += frame.tail
@@ -312,41 +300,3 @@ class _Reply:
             response.headers["Content-Length"] = str(len(pieces))
         response.body = pieces
         return response
-
-
-def _scalars(value: object) -> str:
-    """Text of a JSON string as Go decodes it: halves of surrogate pairs are replaced."""
-    if not isinstance(value, str):
-        return ""
-    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-
-
-def _read_ahead(fd: int, offset: int, length: int) -> None:
-    """Gets a range moving, and waits for its beginning, so that the event loop need not."""
-    os.posix_fadvise(fd, offset, length, os.POSIX_FADV_WILLNEED)
-    end = offset + min(length, _READ_AHEAD_BYTES)
-    while offset < end:
-        piece = os.pread(fd, min(end - offset, _READ_STEP_BYTES), offset)
-        if not piece:
-            return
-        offset += len(piece)
-
-
-def _read_exactly(fd: int, length: int, offset: int) -> bytes:
-    """All of a range of a data file.
-
-    Raises:
-        DiskIOError: the file cannot be read, or ends early.
-    """
-    pieces = []
-    try:
-        while length:
-            piece = os.pread(fd, min(length, _READ_STEP_BYTES), offset)
-            if not piece:
-                raise DiskIOError(f"the data file ends at {offset}")
-            pieces.append(piece)
-            offset += len(piece)
-            length -= len(piece)
-    except OSError as error:
-        raise DiskIOError(f"read at {offset}: {error}") from error
-    return b"".join(pieces)

@@ -76,12 +76,11 @@ def parse_head(head: bytes) -> Request:
     method, raw_target, major, minor = line.groups()
     if not is_token(method):
         raise MalformedRequestError
-    raw = _headers(head[line.end() : -4])
+    headers = Headers(_header_pairs(head[line.end() : -4]))
     _check_version(method, major)
     http10 = minor == b"0"
-    headers = Headers(raw)
-    _check_host(raw, needed=not http10 and method != b"CONNECT")
-    chunked, length = _framing(raw, http10=http10)
+    _check_host(headers, needed=not http10 and method != b"CONNECT")
+    chunked, length = _framing(headers, http10=http10)
     expected = _tokens(headers.get(b"expect"))
     if expected and b"100-continue" not in expected:
         raise MalformedRequestError(417, "Expectation Failed", "")
@@ -92,14 +91,14 @@ def parse_head(head: bytes) -> Request:
         path=path,
         headers=headers,
         http10=http10,
-        keep_alive=_keeps_alive(raw, http10=http10),
+        keep_alive=_keeps_alive(headers, http10=http10),
         content_length=length,
         chunked=chunked,
         expects_continue=bool(expected) and not http10,
     )
 
 
-def _headers(block: bytes) -> RawHeaders:
+def _header_pairs(block: bytes) -> RawHeaders:
     """Names and values of the lines between request line and empty line.
 
     llhttp takes them apart; lines on which parsers disagree are refused before it sees them.
@@ -152,8 +151,8 @@ def _check_version(method: bytes, major: bytes) -> None:
     raise MalformedRequestError(505, "HTTP Version Not Supported: unsupported protocol version")
 
 
-def _check_host(raw: RawHeaders, *, needed: bool) -> None:
-    hosts = _values(raw, b"host")
+def _check_host(headers: Headers, *, needed: bool) -> None:
+    hosts = headers.all(b"host")
     if needed and not hosts:
         raise MalformedRequestError(400, "Bad Request: missing required Host header")
     if len(hosts) > 1:
@@ -173,14 +172,14 @@ def _target(method: bytes, raw_target: bytes) -> tuple[Target, str]:
         raise MalformedRequestError from None
 
 
-def _framing(raw: RawHeaders, *, http10: bool) -> tuple[bool, int | None]:
+def _framing(headers: Headers, *, http10: bool) -> tuple[bool, int | None]:
     """(chunked, content length) of the body.
 
     Raises:
         MalformedRequestError: the framing is ambiguous or unknown.
     """
-    codings = _values(raw, b"transfer-encoding")
-    lengths = _values(raw, b"content-length")
+    codings = headers.all(b"transfer-encoding")
+    lengths = headers.all(b"content-length")
     if codings:
         if len(codings) > 1 or codings[0].lower() != b"chunked":
             raise MalformedRequestError(501, "Not Implemented", "Unsupported transfer encoding")
@@ -195,17 +194,12 @@ def _framing(raw: RawHeaders, *, http10: bool) -> tuple[bool, int | None]:
     return False, int(match[1])
 
 
-def _keeps_alive(raw: RawHeaders, *, http10: bool) -> bool:
+def _keeps_alive(headers: Headers, *, http10: bool) -> bool:
     """Whether the connection outlives the response (net/http: shouldClose)."""
-    tokens = {token for value in _values(raw, b"connection") for token in _tokens(value)}
+    tokens = {token for value in headers.all(b"connection") for token in _tokens(value)}
     return b"close" not in tokens and (not http10 or b"keep-alive" in tokens)
 
 
 def _tokens(value: bytes) -> list[bytes]:
     """Lower-case words of a list header."""
     return [word for word in _TOKEN_BOUNDARY.split(value.lower()) if word] if value else []
-
-
-def _values(raw: RawHeaders, wanted: bytes) -> list[bytes]:
-    """All values of a header, without surrounding blanks."""
-    return [value.strip(b" \t") for name, value in raw if name.lower() == wanted]

@@ -8,13 +8,16 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from fastvol._cffi.serve import http_date, request_id, sniff_content_type
+from fastvol._cffi.serve import request_id
 from fastvol.http import go_json
+from fastvol.http.conditional import http_date
 from fastvol.http.go_text import to_bytes
 from fastvol.http.headers import is_token
+from fastvol.http.sniff import TEXT, detect_content_type
 
 if TYPE_CHECKING:
     from fastvol._cffi.volume import NativeVolume
+    from fastvol.http.request import MalformedRequestError
 
 Body = bytes | bytearray | memoryview
 
@@ -47,7 +50,6 @@ _FRAMING_HEADERS: Final = frozenset(
     {"Connection", "Keep-Alive", "Trailer", "Transfer-Encoding", "Upgrade"}
 )
 """What only the writer may say: a stored pair of this name would break the connection's framing."""
-PLAIN_TEXT: Final = "text/plain; charset=utf-8"
 
 
 @dataclass(slots=True)
@@ -82,15 +84,10 @@ class HeaderWriter:
 
     def __init__(self, server_header: str) -> None:
         self.server_header = server_header
-        self._date_second = 0
-        self._date = ""
 
     def date(self) -> str:
         """The Date header's value now."""
-        now = int(time.time())
-        if now != self._date_second:
-            self._date_second, self._date = now, http_date(now)
-        return self._date
+        return http_date(int(time.time()))
 
     def add_common(self, response: Response) -> None:
         """Server and request id, unless a stored pair has set them."""
@@ -114,7 +111,7 @@ class HeaderWriter:
         if self._may_sniff(response) and not is_head:
             body = response.body
             first = body.first if isinstance(body, FileBody) else body
-            lines.append(f"Content-Type: {sniff_content_type(first)}")
+            lines.append(f"Content-Type: {detect_content_type(first)}")
         if not keep_alive:
             if not http10:
                 lines.append("Connection: close")
@@ -158,5 +155,15 @@ def json_error(status: int, text: str, *, pretty: bool = False) -> Response:
 
 def text_error(status: int, text: bytes) -> Response:
     """What Go's http.Error writes."""
-    headers = {"Content-Type": PLAIN_TEXT, "X-Content-Type-Options": "nosniff"}
+    headers = {"Content-Type": TEXT, "X-Content-Type-Options": "nosniff"}
     return Response(status, headers, text)
+
+
+def refusal(error: "MalformedRequestError") -> bytes:
+    """The whole answer to bytes that make no request: Go writes it without the common headers."""
+    if error.body:
+        fields = f"Content-Type: {TEXT}\r\nConnection: close\r\n"
+    else:
+        date = http_date(int(time.time()))
+        fields = f"Connection: close\r\nDate: {date}\r\nContent-Length: 0\r\n"
+    return f"HTTP/1.1 {error.status} {error.reason}\r\n{fields}\r\n{error.body}".encode()

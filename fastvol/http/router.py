@@ -65,11 +65,10 @@ class Router:
         try:
             handler = self._object_handler(request)
             return handler.check_head(request) if handler is not None else None
-        except FastvolError as error:
-            return self._failure(request, error)
-        except Exception:
-            log.exception("checking %s %s failed", request.method, request.path)
-            return Response(500, close=True)
+        except Exception as error:
+            response = self._failure(request, error)
+            response.close = not isinstance(error, FastvolError)
+            return response
 
     def is_upload(self, request: Request) -> bool:
         """Whether a handler wants the request's body, however long."""
@@ -79,11 +78,8 @@ class Router:
         """The response to a complete request."""
         try:
             answer = self._route(request)
-        except FastvolError as error:
+        except Exception as error:
             return self._failure(request, error)
-        except Exception:
-            log.exception("%s %s failed", request.method, request.path)
-            return Response(500)
         if isinstance(answer, Response):
             return answer
         return self._guarded(request, answer)
@@ -91,11 +87,8 @@ class Router:
     async def _guarded(self, request: Request, answer: Awaitable[Response]) -> Response:
         try:
             return await answer
-        except FastvolError as error:
+        except Exception as error:
             return self._failure(request, error)
-        except Exception:
-            log.exception("%s %s failed", request.method, request.path)
-            return Response(500)
 
     def finish(self, request: Request, response: Response) -> bytes:
         """Adds what every response carries and writes the head."""
@@ -175,7 +168,10 @@ class Router:
         return json_error(400, f"unsupported method {request.method}")
 
     @staticmethod
-    def _failure(request: Request, error: FastvolError) -> Response:
+    def _failure(request: Request, error: Exception) -> Response:
+        if not isinstance(error, FastvolError):
+            log.error("%s %s failed", request.method, request.path, exc_info=error)
+            return Response(500)
         status = http_status(error)
         if request.method in ("GET", "HEAD"):
             if status >= 500:

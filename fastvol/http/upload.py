@@ -14,7 +14,6 @@ from functools import lru_cache
 from typing import Final
 
 from fastvol.errors import InvalidRequestError
-from fastvol.http import go_json
 from fastvol.http.compression import (
     GunzipError,
     compress_if_smaller,
@@ -22,16 +21,18 @@ from fastvol.http.compression import (
     is_compressible,
 )
 from fastvol.http.disposition import upload_filename
-from fastvol.http.go_text import go_base, go_bool, to_bytes, to_text
-from fastvol.http.headers import Headers, canonical_name
+from fastvol.http.go_text import go_base, go_bool, to_bytes
+from fastvol.http.headers import Headers
 from fastvol.http.media_type import parse_media_type
 from fastvol.http.mime_types import type_by_extension
-from fastvol.http.multipart import Body, boundary_of, choose_part, is_simple_multipart
+from fastvol.http.multipart import boundary_of, choose_part, is_simple_multipart
+from fastvol.http.pairs import encode_pairs
+from fastvol.http.part_reader import Body
 from fastvol.http.query import Query, parse_query_strict
 from fastvol.http.sniff import BINARY, detect_content_type
-from fastvol.limits import GUNZIP_BYTES_MAX, HTTP_FORM_BYTES_MAX, PAIRS_BYTES_MAX
+from fastvol.http.upload_limit import too_large
+from fastvol.limits import GUNZIP_BYTES_MAX, HTTP_FORM_BYTES_MAX
 
-_PAIR_PREFIX: Final = b"seaweed-"
 _FORM_TYPE: Final = "application/x-www-form-urlencoded"
 _UINT64_MAX: Final = (1 << 64) - 1
 
@@ -92,8 +93,7 @@ def parse_form(method: str, raw_query: bytes, headers: Headers, body: Body = b""
     """
     assert method in ("POST", "PUT")
     fields: Query = {}
-    content_type = headers.text(b"content-type")
-    consumed = bool(content_type) and _form_kind(content_type) == _FORM_TYPE
+    consumed = has_form_body(headers)
     if consumed:
         if len(body) > HTTP_FORM_BYTES_MAX:
             raise InvalidRequestError("http: POST too large")
@@ -139,7 +139,7 @@ def parse_upload(
     else:
         data = b"" if form.body_consumed else body
         if len(data) > size_max:
-            raise InvalidRequestError(f"file over the limited {size_max} bytes")
+            raise InvalidRequestError(too_large(size_max))
         name = upload_filename(headers.text(b"content-disposition")) or go_base(path)
         mime = content_type = headers.text(b"content-type")
         encoding, part_md5 = headers.text(b"content-encoding"), ""
@@ -162,7 +162,7 @@ def parse_upload(
         data=data,
         name=to_bytes(name),
         mime=to_bytes(mime),
-        pairs=_pairs(headers),
+        pairs=encode_pairs(headers),
         is_gzipped=is_gzipped,
         is_chunk_manifest=is_manifest,
         is_replicate=form.is_replicate,
@@ -221,17 +221,6 @@ def _check_md5(expected: str, plain: bytes | bytearray | memoryview) -> None:
             f"Content-MD5 did not match md5 of file data expected [{expected}] "
             f"received [{received}] size {len(plain)}"
         )
-
-
-def _pairs(headers: Headers) -> bytes:
-    pairs: dict[str, object] = {
-        to_text(canonical_name(name)[len(_PAIR_PREFIX) :]): to_text(value)
-        for name, value in headers.with_prefix(_PAIR_PREFIX)
-    }
-    if not pairs:
-        return b""
-    encoded = go_json.dumps(go_json.sorted_map(pairs))
-    return encoded if len(encoded) <= PAIRS_BYTES_MAX else b""
 
 
 def _uint64(text: str) -> int:

@@ -13,28 +13,23 @@ from fastvol.errors import FastvolError, InvalidRequestError
 from fastvol.formats.file_id import parse_path, parse_volume_id
 from fastvol.formats.needle import Needle
 from fastvol.formats.ttl import TTL
+from fastvol.http.blocking import RunBlocking, here_or_in_thread
 from fastvol.http.file_path import parse_url_path, write_fid
 from fastvol.http.guard import AccessGuard
-from fastvol.http.read import RunBlocking
 from fastvol.http.request import Request
 from fastvol.http.response import Response, json_error, json_response
 from fastvol.http.upload import Form, ParsedUpload, has_form_body, parse_form, parse_upload
+from fastvol.http.upload_limit import FRAMING_BYTES_MAX, too_large
 from fastvol.limits import (
     HTTP_FORM_BYTES_MAX,
     HTTP_INLINE_WRITE_BYTES_MAX,
-    MIB,
     MIME_BYTES_MAX,
     NAME_BYTES_MAX,
 )
 from fastvol.store.store import Store
-from fastvol.volume.volume import BusyVolumeError, ColdReadError, Volume
+from fastvol.volume.volume import Volume, WouldWaitError
 
 _LAST_MODIFIED_BITS: Final = 40
-_MULTIPART_SLACK: Final = 1 * MIB
-
-
-class _NeedsThreadError(Exception):
-    """This upload does not belong on the event loop."""
 
 
 class WriteHandler:
@@ -63,15 +58,17 @@ class WriteHandler:
                 if length > HTTP_FORM_BYTES_MAX:
                     return json_error(400, "http: POST too large")
                 return None
-            refusal, _ = self._check_form(request)
+            checked = self._check_form(request)
         except InvalidRequestError as error:
             return json_error(400, str(error))
-        if refusal is None and length > self._file_bytes_max + _MULTIPART_SLACK:
-            refusal = json_error(400, f"file over the limited {self._file_bytes_max} bytes")
-        return refusal
+        if isinstance(checked, Response):
+            return checked
+        if length > self._file_bytes_max + FRAMING_BYTES_MAX:
+            return json_error(400, too_large(self._file_bytes_max))
+        return None
 
-    def _check_form(self, request: Request) -> tuple[Response | None, Form]:
-        """Volume id and token, once the form values are known.
+    def _check_form(self, request: Request) -> tuple[Form, int] | Response:
+        """Form values and volume id, or the refusal of an id or a token.
 
         Raises:
             InvalidRequestError: the query or the form does not decode.
@@ -79,31 +76,29 @@ class WriteHandler:
         form = parse_form(request.method, request.target.raw_query, request.headers, request.body)
         try:
             path = parse_url_path(request.path)
-            parse_volume_id(path.vid)
+            volume_id = parse_volume_id(path.vid)
         except (InvalidRequestError, ValueError) as error:
-            return json_error(400, str(error), pretty=bool(form.query.get("pretty"))), form
+            return json_error(400, str(error), pretty=bool(form.query.get("pretty")))
         if not self._guard.allows_write(request, path.vid, path.fid):
-            return json_error(401, "wrong jwt"), form
-        return None, form
+            return json_error(401, "wrong jwt")
+        return form, volume_id
 
     def handle(self, request: Request) -> Response | Awaitable[Response]:
         """Stores it, here or in a thread."""
         if not self._guard.allows_peer(request):
             return Response(401)
-        try:
-            if len(request.body) > HTTP_INLINE_WRITE_BYTES_MAX:
-                return self._run_blocking(self._store_upload, request, nowait=False)
-            return self._store_upload(request, nowait=True)
-        except (_NeedsThreadError, BusyVolumeError, ColdReadError):
+        if len(request.body) > HTTP_INLINE_WRITE_BYTES_MAX:
             return self._run_blocking(self._store_upload, request, nowait=False)
+        return here_or_in_thread(self._store_upload, request, self._run_blocking)
 
     def _store_upload(self, request: Request, *, nowait: bool) -> Response:
         try:
-            refusal, form = self._check_form(request)
-            if refusal is not None:
-                return refusal
+            checked = self._check_form(request)
+            if isinstance(checked, Response):
+                return checked
+            form, volume_id = checked
             if nowait and form.value("fsync") == "true":
-                raise _NeedsThreadError
+                raise WouldWaitError
             upload = parse_upload(
                 request.method,
                 request.path,
@@ -116,7 +111,6 @@ class WriteHandler:
         except (InvalidRequestError, ValueError) as error:
             return json_error(400, str(error))
         pretty = bool(form.query.get("pretty"))
-        volume_id = parse_volume_id(parse_url_path(request.path).vid)
         volume = self._store.find_volume(volume_id)
         if volume is None:
             where = f"{self._store.ip}:{self._store.port}"
@@ -140,7 +134,7 @@ class WriteHandler:
             result = volume.write(needle, nowait=nowait)
             if upload.fsync:
                 volume.commit()
-        except (BusyVolumeError, ColdReadError):
+        except WouldWaitError:
             raise
         except FastvolError as error:
             return json_error(500, f"failed to write to local disk: {error}", pretty=pretty)

@@ -7,7 +7,7 @@ from pathlib import Path
 from fastvol._cffi.volume import reserve
 from fastvol.errors import StorageError, VolumeExistsError
 from fastvol.formats import volume_info
-from fastvol.formats.durable_file import sync_directory
+from fastvol.formats.durable_file import FILE_MODE, sync_directory
 from fastvol.formats.super_block import VERSIONS, SuperBlock
 from fastvol.formats.volume_info import VolumeInfo
 from fastvol.volume.files import (
@@ -21,7 +21,6 @@ from fastvol.volume.opening import OpenedVolume, open_volume
 log = logging.getLogger(__name__)
 
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-_FILE_MODE = 0o644
 
 
 def check_version(version: int) -> None:
@@ -79,7 +78,7 @@ def _write_new_files(
 ) -> None:
     dat_path, idx_path, vif_path = files.data(".dat"), files.index(".idx"), files.data(".vif")
     head = super_block.to_bytes()
-    dat_fd = os.open(dat_path, _NEW, _FILE_MODE)
+    dat_fd = os.open(dat_path, _NEW, FILE_MODE)
     created.append(dat_path)
     try:
         if preallocate > 0:
@@ -89,7 +88,7 @@ def _write_new_files(
         os.fsync(dat_fd)
     finally:
         os.close(dat_fd)
-    os.close(os.open(idx_path, _NEW, _FILE_MODE))
+    os.close(os.open(idx_path, _NEW, FILE_MODE))
     created.append(idx_path)
     sync_directory(files.index_directory)
     created.append(vif_path)

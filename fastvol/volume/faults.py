@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastvol._cffi import volume as native
+from fastvol._cffi import fault as native
 from fastvol.errors import (
     CookieMismatchError,
     DiskIOError,

@@ -10,10 +10,17 @@ import logging
 import os
 from collections.abc import Iterator
 
-from fastvol.formats.durable_file import sync_directory
-from fastvol.formats.index_entry import TOMBSTONE_SIZE, decode_row, encode_row, row_size
-from fastvol.formats.needle import HEADER_BYTES, actual_size
-from fastvol.volume.files import DERIVED_MAPS, VolumeFiles, remove_files
+from fastvol.formats.index_entry import (
+    OFFSET_UNIT,
+    TOMBSTONE_SIZE,
+    IndexEntry,
+    encode_row,
+    iter_rows,
+    row_size,
+)
+from fastvol.formats.needle import HEADER_BYTES, SIZE_MAX, actual_size, decode_header
+from fastvol.volume.files import VolumeFiles
+from fastvol.volume.index_replacement import replaced_index
 
 log = logging.getLogger(__name__)
 
@@ -49,18 +56,19 @@ def recover_head_rows(
         found.pop(key, None)
     if not found:
         return False
-    head = b"".join(encode_row(key, at // 8, size, width) for key, (at, size) in found.items())
+    head = b"".join(
+        encode_row(key, at // OFFSET_UNIT, size, width) for key, (at, size) in found.items()
+    )
     _put_in_front(files, idx_fd, head)
     log.warning("volume %d: recovered %d overwritten rows of %s", files.volume_id, len(found), path)
     return True
 
 
-def _rows(idx_fd: int, width: int) -> Iterator[tuple[int, int, int]]:
+def _rows(idx_fd: int, width: int) -> Iterator[IndexEntry]:
     step = row_size(width)
     at = 0
     while len(block := os.pread(idx_fd, _BLOCK_ROWS * step, at)) >= step:
-        for start in range(0, len(block) - step + 1, step):
-            yield decode_row(block[start : start + step], width)
+        yield from iter_rows(block, width)
         at += len(block) // step * step
 
 
@@ -78,33 +86,23 @@ def _first_records(dat_fd: int, first: int, version: int, count: int) -> dict[in
     found: dict[int, tuple[int, int]] = {}
     at = first
     for _ in range(count):
-        header = os.pread(dat_fd, HEADER_BYTES, at)
-        if len(header) < HEADER_BYTES:
+        header = decode_header(os.pread(dat_fd, HEADER_BYTES, at))
+        if header is None:
             break
-        key = int.from_bytes(header[4:12])
-        size = int.from_bytes(header[12:16], signed=True)
-        if size > 0:
-            found[key] = (at, size)
+        size = header.size if header.size <= SIZE_MAX else 0
+        if size:
+            found[header.key] = (at, size)
         else:
-            found.pop(key, None)
+            found.pop(header.key, None)
         at += actual_size(size, version)
     return found
 
 
 def _put_in_front(files: VolumeFiles, idx_fd: int, head: bytes) -> None:
-    path, temporary = files.index(".idx"), files.index(".idx.tmp")
     status = os.fstat(idx_fd)
-    try:
-        with temporary.open("wb") as file:
+    with replaced_index(files) as fd:
+        os.fchmod(fd, status.st_mode & 0o7777)
+        with os.fdopen(fd, "wb", closefd=False) as file:
             file.write(head)
             for at in range(0, status.st_size, 1 << 20):
                 file.write(os.pread(idx_fd, min(1 << 20, status.st_size - at), at))
-            file.flush()
-            os.fchmod(file.fileno(), status.st_mode & 0o7777)
-            os.fsync(file.fileno())
-        remove_files(files.everywhere(DERIVED_MAPS))
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_directory(path.parent)

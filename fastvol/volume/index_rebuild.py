@@ -8,8 +8,8 @@ import logging
 import os
 
 from fastvol._cffi.scan import ScanResult, scan_to_index
-from fastvol.formats.durable_file import sync_directory
-from fastvol.volume.files import DERIVED_MAPS, VolumeFiles, remove_files
+from fastvol.volume.files import VolumeFiles
+from fastvol.volume.index_replacement import replaced_index
 
 log = logging.getLogger(__name__)
 
@@ -29,21 +29,8 @@ def rebuild_index(
     """
     path = files.index(".idx")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = files.index(".idx.tmp")
-    fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-    try:
-        try:
-            result = _scan(dat_fd, dat_size, first, version=version, width=width, idx_fd=fd)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        # Other servers would take their maps of the old index for maps of this one.
-        remove_files(files.everywhere(DERIVED_MAPS))
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_directory(path.parent)
+    with replaced_index(files) as fd:
+        result = _scan(dat_fd, dat_size, first, version=version, width=width, idx_fd=fd)
     if dat_size > first:
         log.warning(
             "volume %d: rebuilt %s from its data file: %d records up to offset %d, stopped at %s",

@@ -40,13 +40,19 @@ from fastvol._cffi.scan import (
     scan_to_index,
 )
 from fastvol.formats.index_entry import row_size
-from fastvol.formats.needle import CHECKSUM_BYTES, HEADER_BYTES, TIMESTAMP_BYTES, actual_size
+from fastvol.formats.needle import (
+    HEADER_BYTES,
+    TIMED_VERSION,
+    TIMESTAMP_BYTES,
+    actual_size,
+    append_time_at,
+    decode_header,
+)
 from fastvol.volume.files import DERIVED_MAPS, VolumeFiles, remove_files
 
 log = logging.getLogger(__name__)
 
 _COOKIE_BYTES = 4
-_TIMED_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +118,9 @@ class EndRepair:
 
     def _last_append_time(self, tail: IndexTail) -> int:
         """AppendAtNs of the last record; 0 when its version has none."""
-        if not tail.last_offset or self._version != _TIMED_VERSION:
+        if not tail.last_offset or self._version != TIMED_VERSION:
             return 0
-        at = tail.last_offset + HEADER_BYTES + max(tail.last_size, 0) + CHECKSUM_BYTES
+        at = tail.last_offset + append_time_at(tail.last_size)
         raw = os.pread(self._dat_fd, TIMESTAMP_BYTES, at)
         return int.from_bytes(raw) if len(raw) == TIMESTAMP_BYTES else 0
 
@@ -122,19 +128,19 @@ class EndRepair:
         """Why the last row cannot be that of the record it points at; empty when it can."""
         if not tail.last_offset:
             return ""
-        header = os.pread(self._dat_fd, HEADER_BYTES, tail.last_offset)
-        found_id = int.from_bytes(header[4:12])
-        found_size = int.from_bytes(header[12:16])
+        header = decode_header(os.pread(self._dat_fd, HEADER_BYTES, tail.last_offset))
         where = f"the last index row (needle {tail.last_id:x} at offset {tail.last_offset})"
-        if len(header) < HEADER_BYTES or found_size != max(tail.last_size, 0):
-            return f"{where} does not match its record: size {tail.last_size}, found {found_size}"
-        if found_id == tail.last_id:
+        if header is None:
+            return f"{where} does not match its record: the data file ends in its header"
+        if header.size != max(tail.last_size, 0):
+            return f"{where} does not match its record: size {tail.last_size}, found {header.size}"
+        if header.key == tail.last_id:
             return ""
-        if self._version == _TIMED_VERSION and tail.last_size >= 0:
+        if self._version == TIMED_VERSION and tail.last_size >= 0:
             # Upstream can store a record under another key than its own, and does not mind here.
-            log.warning("volume %d: %s has a record of %x", self._volume_id, where, found_id)
+            log.warning("volume %d: %s has a record of %x", self._volume_id, where, header.key)
             return ""
-        return f"{where} does not match its record: found needle {found_id:x}"
+        return f"{where} does not match its record: found needle {header.key:x}"
 
     def _is_torn_last(self, tail: IndexTail, dat_size: int) -> bool:
         if not (

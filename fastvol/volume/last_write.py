@@ -8,8 +8,8 @@ import os
 from collections.abc import Iterator
 from typing import Final
 
-from fastvol.formats.index_entry import decode_row, row_size
-from fastvol.formats.needle import CHECKSUM_BYTES, HEADER_BYTES, TIMESTAMP_BYTES
+from fastvol.formats.index_entry import OFFSET_UNIT, decode_row, row_size
+from fastvol.formats.needle import HEADER_BYTES, TIMESTAMP_BYTES, append_time_at, decode_header
 from fastvol.limits import LAST_WRITE_ROWS_MAX
 
 log = logging.getLogger(__name__)
@@ -59,14 +59,13 @@ def _rows_backwards(idx_fd: int, width: int) -> Iterator[tuple[int, int, int]]:
         for at in range(len(block) // step * step - step, -1, -step):
             key, offset_units, size = decode_row(block[at : at + step], width)
             if offset_units and size >= 0:
-                yield key, offset_units * 8, size
+                yield key, offset_units * OFFSET_UNIT, size
         end = start
 
 
 def _append_time(dat_fd: int, key: int, position: int, size: int) -> int:
     """AppendAtNs of the record, 0 when it is not the row's."""
-    header = os.pread(dat_fd, HEADER_BYTES, position)
-    if header[4:16] != key.to_bytes(8) + size.to_bytes(4):
+    header = decode_header(os.pread(dat_fd, HEADER_BYTES, position))
+    if header is None or (header.key, header.size) != (key, size):
         return 0
-    at = position + HEADER_BYTES + size + CHECKSUM_BYTES
-    return int.from_bytes(os.pread(dat_fd, TIMESTAMP_BYTES, at))
+    return int.from_bytes(os.pread(dat_fd, TIMESTAMP_BYTES, position + append_time_at(size)))

@@ -4,8 +4,9 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-from fastvol._cffi import volume as native
-from fastvol._cffi.volume import NativeFaultError, NativeNeedle, NativeVolume
+from fastvol._cffi import fault as native
+from fastvol._cffi.fault import NativeFaultError
+from fastvol._cffi.volume import NativeNeedle, NativeVolume
 from fastvol.errors import NeedleNotFoundError, StorageError
 from fastvol.formats.needle import Needle
 from fastvol.formats.ttl import EMPTY, TTL
@@ -14,12 +15,16 @@ from fastvol.volume.faults import VolumeNames, read_error, write_error
 _NS_PER_MINUTE: Final = 60 * 1_000_000_000
 
 
-class ColdReadError(StorageError):
-    """The needle is not in the page cache and the caller asked not to wait for the disk."""
+class WouldWaitError(StorageError):
+    """The caller asked not to wait, and what it wants takes its time; nothing has been changed."""
 
 
-class BusyVolumeError(StorageError):
-    """Another writer is at work and the caller asked not to wait for it."""
+class ColdReadError(WouldWaitError):
+    """The needle is not in the page cache."""
+
+
+class BusyVolumeError(WouldWaitError):
+    """Another writer is at work."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,9 @@ with the row's key. A wrong width must not be believed: rows would be cut in the
 import os
 from typing import Final
 
-from fastvol.formats.index_entry import decode_row, row_size
-from fastvol.formats.needle import HEADER_BYTES
+from fastvol.formats.index_entry import OFFSET_UNIT, OFFSET_WIDTHS, decode_row, row_size
+from fastvol.formats.needle import HEADER_BYTES, decode_header
 
-WIDTHS: Final = (5, 4)
 _SAMPLES: Final = 16
 
 
@@ -31,17 +30,13 @@ class _Rows:
         if len(row) < self._row_size:
             return False
         key, offset_units, size = decode_row(row, self._width)
-        position = offset_units * 8
+        position = offset_units * OFFSET_UNIT
         if size == 0:
             return False  # the row of an empty file reads the same with both widths
         if position == 0 or position + HEADER_BYTES > self._dat_size:
             return False
-        header = os.pread(self._dat_fd, HEADER_BYTES, position)
-        return (
-            len(header) == HEADER_BYTES
-            and int.from_bytes(header[4:12]) == key
-            and int.from_bytes(header[12:16]) == max(size, 0)
-        )
+        header = decode_header(os.pread(self._dat_fd, HEADER_BYTES, position))
+        return header is not None and (header.key, header.size) == (key, max(size, 0))
 
     def matching_samples(self) -> int:
         step = max(1, self.count // _SAMPLES)
@@ -66,8 +61,8 @@ def find_offset_width(dat_fd: int, idx_fd: int, *, stated: int, default: int) ->
     # One row is proof enough, and the last one is read anyway.
     if rows.count and rows.leads_to_its_record(rows.count - 1):
         return assumed, ""
-    found = {width: _Rows(dat_fd, idx_fd, width).matching_samples() for width in WIDTHS}
-    other = sum(WIDTHS) - assumed
+    found = {width: _Rows(dat_fd, idx_fd, width).matching_samples() for width in OFFSET_WIDTHS}
+    other = sum(OFFSET_WIDTHS) - assumed
     if found[other] <= found[assumed]:
         return assumed, ""
     if not stated:

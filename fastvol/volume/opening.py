@@ -10,13 +10,13 @@ import logging
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 from fastvol._cffi.compact_map import CompactMap
 from fastvol._cffi.volume import NativeVolume
 from fastvol.errors import StorageError, VolumeDamagedError
 from fastvol.formats import volume_info
 from fastvol.formats.index_entry import OFFSET_WIDTHS
+from fastvol.formats.needle import PADDING_UNIT, TIMED_VERSION
 from fastvol.formats.replica_placement import ReplicaPlacement
 from fastvol.formats.super_block import EXTRA_BYTES_MAX, SUPER_BLOCK_BYTES, SuperBlock
 from fastvol.formats.volume_info import VolumeInfo
@@ -34,9 +34,6 @@ from fastvol.volume.offset_width import find_offset_width
 from fastvol.volume.reasons import PERSISTED, ReadOnlyReason
 
 log = logging.getLogger(__name__)
-
-_RECORD_ALIGNMENT: Final = 8
-_TIMED_VERSION: Final = 3
 
 
 @dataclass(slots=True)
@@ -191,7 +188,7 @@ class _Opening:
             super_block = SuperBlock.from_bytes(head)
         except ValueError as error:
             raise VolumeDamagedError(f"cannot read {where}: {error}") from error
-        if super_block.block_size % _RECORD_ALIGNMENT:
+        if super_block.block_size % PADDING_UNIT:
             # No released server can open such a volume, so nobody knows where its records are.
             raise VolumeDamagedError(
                 f"{where} has {super_block.block_size} bytes, not a multiple of 8"
@@ -302,7 +299,7 @@ class _Opening:
         dat_size = os.fstat(dat_fd).st_size
         assert end.problem or counters.max_needle_end <= dat_size
         last_modified_second = modified_second
-        if super_block.ttl.minutes and super_block.version == _TIMED_VERSION:
+        if super_block.ttl.minutes and super_block.version == TIMED_VERSION:
             last_modified_second = last_write_second(
                 dat_fd,
                 idx_fd,

@@ -12,7 +12,7 @@ import logging
 import threading
 from pathlib import Path
 
-from fastvol._cffi.volume import NativeFaultError
+from fastvol._cffi.fault import NativeFaultError
 from fastvol.errors import (
     DiskIOError,
     NeedleNotFoundError,
@@ -32,8 +32,8 @@ from fastvol.volume.files import VolumeFiles, remove_volume_files
 from fastvol.volume.group_commit import GroupCommit
 from fastvol.volume.needles import (
     BusyVolumeError,
-    ColdReadError,
     StoredNeedle,
+    WouldWaitError,
     WriteResult,
     append_error,
     append_needle,
@@ -46,10 +46,10 @@ log = logging.getLogger(__name__)
 
 __all__ = [
     "BusyVolumeError",
-    "ColdReadError",
     "NeedleCounters",
     "StoredNeedle",
     "Volume",
+    "WouldWaitError",
     "WriteResult",
     "remove_volume_files",
 ]

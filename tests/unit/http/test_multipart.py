@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from fastvol.errors import InvalidRequestError
 from fastvol.http import multipart
 from fastvol.http.multipart import boundary_of, choose_part
+from fastvol.http.part_reader import PartReader
 
 LIMIT = 1 << 20
 NAMED = b'Content-Disposition: form-data; name="file"; filename="a.txt"\r\n'
@@ -38,7 +39,7 @@ def test_the_fast_path_agrees_with_the_general_one(data: bytes, inner: bytes) ->
     body = b"--X\r\n" + NAMED + b"\r\n" + data + inner + data + b"\r\n--X--\r\n"
     fast = multipart._fast_part(body, b"X")
     if fast is not None:
-        part = multipart._Reader(body, b"X").next_part()
+        part = PartReader(body, b"X").next_part()
         assert (bytes(fast.data), fast.filename) == (bytes(part.data), part.filename)
 
 

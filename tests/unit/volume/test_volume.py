@@ -11,7 +11,8 @@ import pytest
 from volume_kit import create, named, needle, now_and_reopened, open_volume, reopen, snapshot
 
 from fastvol._cffi import volume as native
-from fastvol._cffi.volume import NativeFaultError, NativeVolume
+from fastvol._cffi.fault import NativeFaultError
+from fastvol._cffi.volume import NativeVolume
 from fastvol.errors import (
     DiskIOError,
     FastvolError,

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from volume_kit import create, named, needle, open_volume, reopen, snapshot
 
-from fastvol._cffi import volume as native
-from fastvol._cffi.volume import NativeFaultError
+from fastvol._cffi import fault as native
+from fastvol._cffi.fault import NativeFaultError
 from fastvol.errors import (
     CookieMismatchError,
     DiskIOError,

@@ -1,0 +1,32 @@
+"""Putting a new index in the place of an old one, so that a crash leaves one or the other."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from fastvol.formats.durable_file import FILE_MODE, sync_directory
+from fastvol.volume.files import DERIVED_MAPS, VolumeFiles, remove_files
+
+
+@contextmanager
+def replaced_index(files: VolumeFiles) -> Iterator[int]:
+    """Yields the descriptor of the new index, written aside; it replaces the old one at the end.
+
+    Raises:
+        OSError: the old index is still there, as after any error within.
+    """
+    path, temporary = files.index(".idx"), files.index(".idx.tmp")
+    fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
+    try:
+        try:
+            yield fd
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        # Other servers would take their maps of the old index for maps of this one.
+        remove_files(files.everywhere(DERIVED_MAPS))
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
