@@ -3,6 +3,7 @@
 from fastvol.cluster.single_node import SingleNodeAssigner
 from fastvol.errors import FastvolError
 from fastvol.formats.file_id import parse_volume_id
+from fastvol.formats.go_numbers import parse_uint
 from fastvol.formats.ttl import TTL
 from fastvol.http.query import Query, parse_query
 from fastvol.http.request import Request
@@ -11,7 +12,6 @@ from fastvol.http.upload import parse_form
 from fastvol.store.store import Store
 
 _NOT_ACCEPTABLE = 406
-_UINT64_END = 1 << 64
 _DATA_CENTER = "DefaultDataCenter"
 
 
@@ -74,8 +74,10 @@ class AssignHandler:
 
 def _count(text: str) -> int:
     """How many ids; 1 for what is no number, as the master takes it."""
-    count = int(text) if text.isascii() and text.isdigit() else 0
-    return count if 0 < count < _UINT64_END else 1
+    try:
+        return parse_uint(text) or 1
+    except ValueError:
+        return 1
 
 
 def _volume_id_text(query: Query) -> str:
