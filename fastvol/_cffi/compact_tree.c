@@ -388,6 +388,13 @@ static int widens_much(const slot *s, uint64_t id)
     return s->leaf->count >= LEAF_ENTRIES_WORTH_KEEPING && width_of(range) > s->leaf->key_width;
 }
 
+/* The layout takes one more entry as it is: nearly every row of an index that is loaded. */
+static int has_room(const leaf *l, uint64_t delta, uint64_t offset)
+{
+    return l->count < l->capacity && width_of(delta) <= l->key_width &&
+           (l->has_high || offset <= UINT32_MAX);
+}
+
 static int tree_append(fv_tree *t, uint64_t id, uint64_t offset, int32_t size)
 {
     if (t->slot_count == 0)
@@ -395,12 +402,14 @@ static int tree_append(fv_tree *t, uint64_t id, uint64_t offset, int32_t size)
     size_t slot_at = t->slot_count - 1;
     slot *s = &t->slots[slot_at];
     assert(id > s->base + key_at(s->leaf, s->leaf->count - 1u));
-    if (s->leaf->count == LEAF_ENTRIES_MAX || widens_much(s, id)) {
-        trim_leaf(t, slot_at);
-        return add_leaf(t, slot_at + 1, LEAF_ENTRIES_APPENDED, id, offset, size);
+    if (!has_room(s->leaf, id - s->base, offset)) {
+        if (s->leaf->count == LEAF_ENTRIES_MAX || widens_much(s, id)) {
+            trim_leaf(t, slot_at);
+            return add_leaf(t, slot_at + 1, LEAF_ENTRIES_APPENDED, id, offset, size);
+        }
+        if (fit_leaf(t, slot_at, id, offset, 1) != 0)
+            return -1;
     }
-    if (fit_leaf(t, slot_at, id, offset, 1) != 0)
-        return -1;
     leaf *l = s->leaf;
     l->count++;
     put_key(l, l->count - 1u, id - s->base);
