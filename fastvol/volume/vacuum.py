@@ -27,7 +27,7 @@ from typing import Final
 
 from fastvol._cffi.vacuum import NativeVacuum, Order, VacuumFaultError, VacuumStat, describe
 from fastvol._cffi.volume import NativeVolume, reserve
-from fastvol.errors import StorageError
+from fastvol.errors import NoSpaceError, StorageError
 from fastvol.formats.super_block import SuperBlock
 from fastvol.limits import (
     VACUUM_CATCH_UP_ROUNDS,
@@ -80,14 +80,15 @@ class VacuumReport:
 
 
 def check_room(files: VolumeFiles, *, dat_size: int, idx_size: int, preallocate: int) -> None:
-    """Raises StorageError unless the new files have room beside the old ones."""
+    """Raises NoSpaceError unless the new files have room beside the old ones."""
     figures = os.statvfs(files.directory)
     free = figures.f_bavail * figures.f_frsize
     need = max(preallocate, dat_size + idx_size)
     if need > free:
-        raise StorageError(
+        raise NoSpaceError(
             f"insufficient free space for compaction: need {need} bytes "
-            f"(volume: {dat_size}, index: {idx_size}), but only {free} bytes available"
+            f"(volume: {dat_size}, index: {idx_size}), but only {free} bytes available: "
+            "insufficient free space"
         )
 
 
@@ -243,16 +244,19 @@ class Vacuum:
             while self._copying.catch_up(VACUUM_STEP_BYTES):
                 pass
             self._sync()
-            for path in (self._files.data(".cpd"), self._files.index(".cpx")):
-                if not path.exists():
-                    raise StorageError(
-                        f"volume {self._files.volume_id} compact swap aborted: "
-                        f"missing .cpd/.cpx ({path})"
-                    )
+            self._check_complete()
             write_marker(self._files)
         except BaseException as error:
             self.discard()
             raise self._as_storage_error(error) from error
+
+    def _check_complete(self) -> None:
+        for path in (self._files.data(".cpd"), self._files.index(".cpx")):
+            if not path.exists():
+                raise StorageError(
+                    f"volume {self._files.volume_id} compact swap aborted: "
+                    f"missing .cpd/.cpx ({path})"
+                )
 
     def swap(self) -> None:
         """Puts the new files in the place of the old ones.

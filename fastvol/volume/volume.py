@@ -420,9 +420,7 @@ class Volume(VolumeFacts):
         try:
             vacuum, self._vacuum = self._vacuum, None
             if vacuum is None:
-                raise StorageError(
-                    f"volume {self.id} compact swap aborted: missing .cpd/.cpx: nothing was built"
-                )
+                raise StorageError(f"volume {self.id} compact swap aborted: missing .cpd/.cpx")
             vacuum.catch_up()
             with self._admin_lock:
                 try:
@@ -490,6 +488,7 @@ class Volume(VolumeFacts):
                     self._files,
                     default_offset_width=self.offset_width,
                     for_writing=not self._must_reopen,
+                    append_times_above=old.stat().last_append_ns,
                 )
             except (OSError, StorageError) as error:
                 # The names may be those of the new files now: the old ones must not be changed.
