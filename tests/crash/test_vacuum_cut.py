@@ -111,9 +111,9 @@ def test_a_vacuum_cut_at_every_step(tmp_path: Path) -> None:
         revisions.add(volume.super_block.compaction_revision)
         # Those of the last three may not have been written yet.
         expected = {key for key in LIVE if key < 100 or volume_id == died + 1}
-        for key in LIVE:
+        for key, data in LIVE.items():
             try:
-                assert volume.read(key).data == LIVE[key]
+                assert volume.read(key).data == data
             except NeedleNotFoundError:
                 assert key not in expected
         for key in GONE[:-1]:

@@ -161,9 +161,7 @@ class VolumeModel(RuleBasedStateMachine):
         meanwhile=st.lists(st.tuples(KEYS, st.none() | DATA), max_size=4),
         commit=st.booleans(),
     )
-    def vacuum(
-        self, order: Order, meanwhile: list[tuple[int, bytes | None]], commit: bool
-    ) -> None:
+    def vacuum(self, order: Order, meanwhile: list[tuple[int, bytes | None]], commit: bool) -> None:
         self.volume.compact(VacuumPlan(order=order))
         for key, data in meanwhile:
             if data is None:

@@ -55,9 +55,7 @@ def temporary_files(directory: Path) -> set[str]:
 @BOTH_ORDERS
 @pytest.mark.parametrize("version", [1, 2, 3])
 @pytest.mark.parametrize("width", [4, 5])
-def test_only_what_is_alive_is_kept(
-    tmp_path: Path, order: Order, version: int, width: int
-) -> None:
+def test_only_what_is_alive_is_kept(tmp_path: Path, order: Order, version: int, width: int) -> None:
     volume = create(tmp_path, version=version, offset_width=width)
     for key in (9, 3, 5, 7, 1):
         volume.write(needle(key, b"first %d" % key))
@@ -362,7 +360,7 @@ def test_cleanup_takes_back_what_was_built(tmp_path: Path) -> None:
     volume.cleanup_compaction()
     volume.cleanup_compaction()
     assert snapshot(tmp_path) == before
-    with pytest.raises(StorageError, match="volume 7 compact swap aborted: missing .cpd/.cpx"):
+    with pytest.raises(StorageError, match=r"volume 7 compact swap aborted: missing \.cpd/\.cpx"):
         volume.commit_compaction()
     (tmp_path / "7.cpc").touch()
     with pytest.raises(StorageError, match="refusing cleanup while commit marker present"):
