@@ -80,8 +80,10 @@ OFFSET_WIDTH_DEFAULT: Final = 5
 """Bytes of an offset in new volumes when nothing speaks for 4."""
 
 # --- vacuum -------------------------------------------------------------------------------------
-VACUUM_STEP_BYTES: Final = 4 * MIB
+VACUUM_STEP_BYTES: Final = 1024 * KIB
 """Copied at a time; between two steps a vacuum can be throttled and stopped."""
+BACKGROUND_NICENESS: Final = 15
+"""Of threads that copy or check whole volumes; 0 is normal, 19 the lowest priority."""
 VACUUM_PAUSED_BYTES: Final = 64 * KIB
 """With no more than so many bytes of index rows to catch up with, writers may be kept waiting."""
 VACUUM_CATCH_UP_ROUNDS: Final = 64

@@ -14,12 +14,12 @@
 
 #define BATCH 1024
 #define ROW_MAX 17u
-#define DATA_BUFFER (1u << 20)
+#define DATA_BUFFER (128u << 10)
 #define INDEX_BUFFER (64u << 10)
 /* Larger records go to the new file straight from the mapping. */
 #define BUFFERED_RECORD_MAX (64u << 10)
 /* Dirty pages are handed to the disk as they come, or the sync at the end would stall everybody. */
-#define WRITE_BEHIND (8u << 20)
+#define WRITE_BEHIND (1024u << 10)
 /* Read-ahead joins records with a smaller gap than this between them. */
 #define GAP_READ 65536u
 #define HISTORIC_WRAP (32ull << 30)

@@ -33,6 +33,7 @@ from fastvol.formats.needle import Needle
 from fastvol.formats.replica_placement import ReplicaPlacement
 from fastvol.formats.super_block import SuperBlock
 from fastvol.formats.ttl import TTL
+from fastvol.volume.background import in_background
 from fastvol.volume.creation import check_version, create_volume
 from fastvol.volume.facts import VolumeFacts
 from fastvol.volume.figures import NeedleCounters
@@ -399,7 +400,7 @@ class Volume(VolumeFacts):
                 preallocate=plan.preallocate,
             )
             vacuum = Vacuum(self._files, current, self.super_block, plan)
-            report = vacuum.build()
+            report = in_background(f"vacuum {self.id}", vacuum.build)
             self._vacuum = vacuum
             return report
         finally:
@@ -421,7 +422,7 @@ class Volume(VolumeFacts):
             vacuum, self._vacuum = self._vacuum, None
             if vacuum is None:
                 raise StorageError(f"volume {self.id} compact swap aborted: missing .cpd/.cpx")
-            vacuum.catch_up()
+            in_background(f"vacuum {self.id}", vacuum.catch_up)
             with self._admin_lock:
                 try:
                     old, _ = self._vacuum_source()
