@@ -33,6 +33,7 @@ typedef struct fv_volume fv_volume;
 #define FV_BUSY -19      /* another writer holds the lock, and the caller must not wait */
 #define FV_READ_ONLY -20
 #define FV_BAD_META -21  /* metadata length out of bounds */
+#define FV_WRONG_ID -23  /* the record is that of another needle: fault.found_id */
 #define FV_BAD_NEEDLE -22 /* a field is longer than a record can hold */
 
 #define FV_READ_DELETED 1  /* a deleted needle whose size is still known is read */
