@@ -79,6 +79,29 @@ LAST_WRITE_ROWS_MAX: Final = 65536
 OFFSET_WIDTH_DEFAULT: Final = 5
 """Bytes of an offset in new volumes when nothing speaks for 4."""
 
+# --- needle maps --------------------------------------------------------------------------------
+LEVELDB_CACHE_BYTES_MAX: Final = 512 * MIB
+"""Block caches and write buffers of all LevelDB maps together; later ones get less and less."""
+LEVELDB_CACHE_BYTES_MIN: Final = 192 * KIB
+"""What one gets even when nothing is left."""
+LEVELDB_WRITE_BUFFER_BYTES_MIN: Final = 64 * KIB
+"""LevelDB takes no less."""
+LEVELDB_TABLE_BYTES: Final = 20 * MIB
+"""Size of a table file, so that there are few of them."""
+LEVELDB_OPEN_FILES: Final = 74
+"""Descriptors that one LevelDB may use: its smallest setting, 64 of them for tables."""
+LEVELDB_DESCRIPTORS: Final = 4
+"""Descriptors that it holds in any case."""
+LEVELDB_DESCRIPTORS_SHARE: Final = 0.25
+"""Share of the process's descriptors that all LevelDB maps may hold; then unused ones are closed."""
+LEVELDB_WATERMARK_ROWS: Final = 10_000
+"""So many index rows may have to be replayed after a crash."""
+LEVELDB_REPLAY_ROWS: Final = 500
+"""Replayed between two pauses in which other threads get their turn."""
+LEVELDB_IDLE_CHECK_SECONDS: Final = 60
+LEVELDB_SAMPLE_ROWS: Final = 64
+"""Rows by which a LevelDB map knows its index again."""
+
 # --- vacuum -------------------------------------------------------------------------------------
 VACUUM_STEP_BYTES: Final = 1024 * KIB
 """Copied at a time; between two steps a vacuum can be throttled and stopped."""

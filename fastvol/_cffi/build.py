@@ -17,8 +17,12 @@ DECLARATIONS = re.compile(r"/\* cffi:begin \*/(.*?)/\* cffi:end \*/", re.DOTALL)
 HEADERS = [
     "crc32c.h",
     "compact_map.h",
+    "index_counters.h",
+    "sorted_map.h",
+    "foreign_map.h",
     "needle.h",
     "volume.h",
+    "guard.h",
     "scan.h",
     "vacuum.h",
     "content_type.h",
@@ -30,10 +34,22 @@ def _present_headers() -> list[str]:
     return [name for name in HEADERS if (HERE / name).exists()]
 
 
+# Calls from C into Python (see foreign_map.py).
+CALLBACKS = """
+extern "Python" {
+    int fastvol_map_find(void *self, uint64_t id, fv_entry *out);
+    int fastvol_map_set(void *self, uint64_t id, uint64_t offset, int32_t size);
+    int fastvol_map_remove(void *self, uint64_t id);
+    int64_t fastvol_map_scan(void *self, uint64_t first, fv_entry *out, size_t capacity);
+    void fastvol_map_free(void *self);
+}
+"""
+
 ffibuilder = FFI()
 for _name in _present_headers():
     for _part in DECLARATIONS.findall((HERE / _name).read_text()):
         ffibuilder.cdef(_part)
+ffibuilder.cdef(CALLBACKS)
 
 ffibuilder.set_source(
     "fastvol._cffi._core",

@@ -1,4 +1,5 @@
-/* The compact map: the sorted tree behind one rwlock, the index rows, their replay, the counters.
+/* The compact map: the sorted tree behind one rwlock, the index rows, their replay, the counters; and
+ * the way to the methods of the other kinds.
  *
  * The lock covers memory work only: the loader fills a private tree and swaps it in. */
 #include "compact_map.h"
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #include "compact_tree.h"
+#include "map_methods.h"
 #include "needle.h"
 
 #define LOAD_BLOCK_BYTES (1 << 20)
@@ -20,7 +22,14 @@
 struct fv_map {
     pthread_rwlock_t lock;
     fv_tree tree;
+    const fv_map_methods *methods; /* NULL: the tree is it */
+    void *self;
 };
+
+static inline int is_compact(const fv_map *map)
+{
+    return __builtin_expect(map->methods == NULL, 1);
+}
 
 /* ---- the locked face --------------------------------------------------------------------------- */
 
@@ -51,6 +60,8 @@ fv_map *fv_map_new(void)
     if (map == NULL)
         return NULL;
     map->tree = (fv_tree){0};
+    map->methods = NULL;
+    map->self = NULL;
     pthread_rwlockattr_t attributes;
     int error = pthread_rwlockattr_init(&attributes);
     assert(error == 0);
@@ -64,10 +75,24 @@ fv_map *fv_map_new(void)
     return map;
 }
 
+fv_map *fv_map_new_with(const fv_map_methods *methods, void *self)
+{
+    fv_map *map = fv_map_new();
+    if (map == NULL) {
+        methods->free(self);
+        return NULL;
+    }
+    map->methods = methods;
+    map->self = self;
+    return map;
+}
+
 void fv_map_free(fv_map *map)
 {
     if (map == NULL)
         return;
+    if (!is_compact(map))
+        map->methods->free(map->self);
     fv_tree_free(&map->tree);
     int error = pthread_rwlock_destroy(&map->lock);
     assert(error == 0); /* EBUSY: somebody is still inside */
@@ -75,8 +100,10 @@ void fv_map_free(fv_map *map)
     free(map);
 }
 
-int fv_map_get(fv_map *map, uint64_t id, fv_entry *out)
+int fv_map_find(fv_map *map, uint64_t id, int nowait, fv_entry *out)
 {
+    if (!is_compact(map))
+        return map->methods->find(map->self, id, nowait, out);
     lock_shared(map);
     int found = fv_tree_get(&map->tree, id, out);
     unlock(map);
@@ -84,17 +111,51 @@ int fv_map_get(fv_map *map, uint64_t id, fv_entry *out)
     return found;
 }
 
+int fv_map_get(fv_map *map, uint64_t id, fv_entry *out)
+{
+    return fv_map_find(map, id, 0, out);
+}
+
+static int set_elsewhere(fv_map *map, uint64_t id, uint64_t offset, int32_t size, fv_entry *old)
+{
+    if (map->methods->set == NULL)
+        return -EROFS;
+    int found = old == NULL ? 0 : map->methods->find(map->self, id, 0, old);
+    if (found < 0)
+        return found;
+    int error = map->methods->set(map->self, id, offset, size);
+    return error < 0 ? error : found;
+}
+
 int fv_map_set(fv_map *map, uint64_t id, uint64_t offset, int32_t size, fv_entry *old)
 {
+    if (!is_compact(map))
+        return set_elsewhere(map, id, offset, size, old);
     lock_exclusive(map);
     int result = fv_tree_set(&map->tree, id, offset, size, old);
     unlock(map);
     assert(result >= -1 && result <= 1);
-    return result;
+    return result < 0 ? -ENOMEM : result;
+}
+
+static int delete_elsewhere(fv_map *map, uint64_t id, fv_entry *old)
+{
+    fv_entry live;
+    int found = map->methods->find(map->self, id, 0, &live);
+    if (found != 1 || live.size < 0)
+        return found < 0 ? found : 0;
+    int error = map->methods->delete(map->self, &live);
+    if (error < 0)
+        return error;
+    if (old != NULL)
+        *old = live;
+    return 1;
 }
 
 int fv_map_delete(fv_map *map, uint64_t id, fv_entry *old)
 {
+    if (!is_compact(map))
+        return delete_elsewhere(map, id, old);
     lock_exclusive(map);
     int result = fv_tree_delete(&map->tree, id, old);
     unlock(map);
@@ -104,6 +165,8 @@ int fv_map_delete(fv_map *map, uint64_t id, fv_entry *old)
 
 int fv_map_remove(fv_map *map, uint64_t id)
 {
+    if (!is_compact(map))
+        return map->methods->remove == NULL ? -EROFS : map->methods->remove(map->self, id);
     lock_exclusive(map);
     int result = fv_tree_remove(&map->tree, id);
     unlock(map);
@@ -111,17 +174,26 @@ int fv_map_remove(fv_map *map, uint64_t id)
     return result;
 }
 
-size_t fv_map_scan(fv_map *map, uint64_t first, fv_entry *out, size_t capacity)
+int64_t fv_map_scan(fv_map *map, uint64_t first, fv_entry *out, size_t capacity)
 {
+    if (!is_compact(map))
+        return map->methods->scan(map->self, first, out, capacity);
     lock_shared(map);
     size_t copied = fv_tree_scan(&map->tree, first, out, capacity);
     unlock(map);
     assert(copied <= capacity);
-    return copied;
+    return (int64_t)copied;
+}
+
+int fv_map_sync(fv_map *map)
+{
+    return is_compact(map) || map->methods->sync == NULL ? 0 : map->methods->sync(map->self);
 }
 
 uint64_t fv_map_count(fv_map *map)
 {
+    if (!is_compact(map))
+        return map->methods->count(map->self);
     lock_shared(map);
     uint64_t count = map->tree.count;
     assert(count >= map->tree.slot_count);
@@ -131,6 +203,8 @@ uint64_t fv_map_count(fv_map *map)
 
 uint64_t fv_map_memory(fv_map *map)
 {
+    if (!is_compact(map))
+        return sizeof *map + map->methods->memory(map->self);
     lock_shared(map);
     uint64_t bytes = sizeof *map + fv_tree_memory(&map->tree);
     unlock(map);
@@ -215,12 +289,11 @@ static int replay_row(fv_tree *t, const fv_entry *row, int version, fv_counters 
     return 0;
 }
 
-/* Reads until the buffer is full or the file ends; the count or a negative errno. */
-static ssize_t read_block(int fd, uint8_t *buffer, size_t want, off_t from)
+int64_t fv_read_block(int fd, uint8_t *buffer, size_t want, uint64_t from)
 {
     size_t have = 0;
     while (have < want) {
-        ssize_t got = pread(fd, buffer + have, want - have, from + (off_t)have);
+        ssize_t got = pread(fd, buffer + have, want - have, (off_t)(from + have));
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)
@@ -230,7 +303,7 @@ static ssize_t read_block(int fd, uint8_t *buffer, size_t want, off_t from)
         have += (size_t)got;
     }
     assert(have <= want);
-    return (ssize_t)have;
+    return (int64_t)have;
 }
 
 static int replay_log(fv_tree *t, int fd, int offset_width, int version, fv_counters *counters)
@@ -241,12 +314,12 @@ static int replay_log(fv_tree *t, int fd, int offset_width, int version, fv_coun
     if (block == NULL)
         return -ENOMEM;
     int error = 0;
-    ssize_t got = (ssize_t)block_bytes;
-    for (off_t from = 0; error == 0 && got == (ssize_t)block_bytes; from += got) {
-        got = read_block(fd, block, block_bytes, from);
+    int64_t got = (int64_t)block_bytes;
+    for (uint64_t from = 0; error == 0 && got == (int64_t)block_bytes; from += (uint64_t)got) {
+        got = fv_read_block(fd, block, block_bytes, from);
         if (got < 0)
             error = (int)got;
-        for (ssize_t at = 0; error == 0 && at + (ssize_t)row_bytes <= got; at += row_bytes) {
+        for (int64_t at = 0; error == 0 && at + (int64_t)row_bytes <= got; at += (int64_t)row_bytes) {
             fv_entry row;
             fv_row_decode(block + at, offset_width, &row);
             error = replay_row(t, &row, version, counters);
@@ -266,7 +339,7 @@ int fv_map_load(fv_map *map, int fd, int offset_width, int version, fv_counters 
     fv_tree loaded = {0};
     int error = replay_log(&loaded, fd, offset_width, version, counters);
     lock_exclusive(map);
-    if (error == 0 && map->tree.count != 0)
+    if (error == 0 && (map->tree.count != 0 || !is_compact(map)))
         error = -EINVAL;
     if (error == 0) {
         fv_tree_free(&map->tree);

@@ -1,10 +1,15 @@
-/* The compact map: needle id -> (offset, size), sorted, in about 11 bytes an entry.
+/* A volume's needle map: needle id -> (offset, size).
+ *
+ * The usual kind is the compact map: sorted, in memory, about 11 bytes an entry.  Two others keep
+ * their entries elsewhere, and so may have to wait, and may fail: sorted_map.h (a file) and
+ * foreign_map.h (whatever the caller has).  The same functions work on all of them.
  *
  * Offsets are in units of 8 bytes, as on disk.  A deleted entry stays, with its offset and its size
- * negated (-1 for an empty file), so that `readDeleted` works until the map is rebuilt.
+ * negated (-1 for an empty file), so that `readDeleted` works until the map is rebuilt; a map that is
+ * not in memory may have forgotten the size (-1) or the whole entry.
  *
  * Threads: any number of readers, one writer at a time (the volume's write lock sees to that); no
- * function holds the map's own lock during I/O. */
+ * function holds the compact map's own lock during I/O. */
 #ifndef FASTVOL_COMPACT_MAP_H
 #define FASTVOL_COMPACT_MAP_H
 
@@ -33,18 +38,29 @@ typedef struct {
 
 fv_map *fv_map_new(void);
 void fv_map_free(fv_map *map);
+/* Every function below that looks up or changes may also return a negative errno, and has changed
+ * nothing then: -ENOMEM; and, unless the map is a compact one, -EAGAIN (it would have to wait; only
+ * with nowait), -ESHUTDOWN (closed), -EROFS, or what made its reading or writing fail. */
+
 /* 1 and *out filled when the key has an entry (deleted ones too), else 0. */
+int fv_map_find(fv_map *map, uint64_t id, int nowait, fv_entry *out);
+/* The same, waiting. */
 int fv_map_get(fv_map *map, uint64_t id, fv_entry *out);
-/* Sets the entry; returns 1 with the previous one in *old, 0 when there was none, -1 out of memory. */
+/* Sets the entry; returns 1 with the previous one in *old, 0 when there was none.  Without `old` only
+ * a compact map knows which. */
 int fv_map_set(fv_map *map, uint64_t id, uint64_t offset, int32_t size, fv_entry *old);
 /* Negates a live entry; returns 1 with the entry before in *old, 0 when absent or already deleted. */
 int fv_map_delete(fv_map *map, uint64_t id, fv_entry *old);
 /* Takes the key out altogether (rollback of a first write); returns 1 when it was there. */
 int fv_map_remove(fv_map *map, uint64_t id);
-/* Copies up to `capacity` entries with id >= first, ascending; returns how many. */
-size_t fv_map_scan(fv_map *map, uint64_t first, fv_entry *out, size_t capacity);
+/* Copies up to `capacity` entries with id >= first, ascending; returns how many.  Fewer than
+ * `capacity` means that there are no more. */
+int64_t fv_map_scan(fv_map *map, uint64_t first, fv_entry *out, size_t capacity);
+/* Makes changes durable where nothing else vouches for them; 0. */
+int fv_map_sync(fv_map *map);
+/* Entries; of a foreign map, as it was told when it was made.  Never waits. */
 uint64_t fv_map_count(fv_map *map);
-/* Bytes of memory held, all overheads that we can see included. */
+/* Bytes of memory held, all overheads that we can see included.  Never waits. */
 uint64_t fv_map_memory(fv_map *map);
 
 /* Replays the index log of `fd` into an empty map with the counters of the in-memory loader
@@ -61,5 +77,8 @@ void fv_counters_delete(fv_counters *counters, int32_t old_size);
 size_t fv_row_encode(uint8_t *out, int offset_width, uint64_t id, uint64_t offset, int32_t size);
 void fv_row_decode(const uint8_t *row, int offset_width, fv_entry *out);
 /* cffi:end */
+
+/* Reads until the buffer is full or the file ends; the count or a negative errno. */
+int64_t fv_read_block(int fd, uint8_t *buffer, size_t want, uint64_t from);
 
 #endif

@@ -47,6 +47,7 @@ class NativeFaultError(Exception):
         size: int = 0,
         on_index: bool = False,
         on_read: bool = False,
+        on_map: bool = False,
         rollback_failed: bool = False,
     ) -> None:
         super().__init__(code)
@@ -63,6 +64,7 @@ class NativeFaultError(Exception):
         self.size = size
         self.on_index = on_index
         self.on_read = on_read
+        self.on_map = on_map
         self.rollback_failed = rollback_failed
 
     @property
@@ -85,6 +87,7 @@ def read_fault(code: int, read: Any) -> NativeFaultError:
         stored=fault.stored,
         offset=read.offset,
         got=read.got,
+        on_map=bool(read.failed_on_map),
     )
 
 
@@ -98,5 +101,6 @@ def write_fault(code: int, out: Any) -> NativeFaultError:
         size=out.size,
         on_index=bool(out.failed_on_index),
         on_read=bool(out.failed_on_read),
+        on_map=bool(out.failed_on_map),
         rollback_failed=bool(out.rollback_failed),
     )

@@ -1,20 +1,128 @@
 #include "guard.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define PAGE 4096u
+#define LINE_MAX_BYTES 4352
 
 /* Volatile: the handler reads it at any instruction of the guarded code. */
 static _Thread_local sigjmp_buf *volatile active_guard;
 static struct sigaction previous_action;
 static pthread_once_t install_once = PTHREAD_ONCE_INIT;
 
+static atomic_ullong lost_pages;
+
+/* ---- LevelDB's tables; all of it runs in the signal handler --------------------------------------- */
+
+/* A number in hexadecimal; *text is moved behind it. */
+static uintptr_t take_hex(const char **text)
+{
+    uintptr_t value = 0;
+    for (;; ++*text) {
+        char c = **text;
+        if (c >= '0' && c <= '9')
+            value = value << 4 | (uintptr_t)(c - '0');
+        else if (c >= 'a' && c <= 'f')
+            value = value << 4 | (uintptr_t)(c - 'a' + 10);
+        else
+            return value;
+    }
+}
+
+static int is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* "/...../000005.ldb", or ".sst" as older releases have it */
+static int names_table(const char *line)
+{
+    size_t length = strlen(line);
+    if (length < 6)
+        return 0;
+    const char *end = line + length - 4;
+    if (strcmp(end, ".ldb") != 0 && strcmp(end, ".sst") != 0)
+        return 0;
+    const char *digits = end;
+    while (digits > line && is_digit(digits[-1]))
+        digits--;
+    return digits < end && digits > line && digits[-1] == '/';
+}
+
+/* Whether a line of /proc/self/maps is that of a table which has the address. */
+static int maps_table_at(const char *line, uintptr_t address)
+{
+    const char *at = line;
+    uintptr_t from = take_hex(&at);
+    if (*at++ != '-')
+        return 0;
+    uintptr_t end = take_hex(&at);
+    return address >= from && address < end && names_table(line);
+}
+
+static int is_in_table(uintptr_t address)
+{
+    char line[LINE_MAX_BYTES], block[1024];
+    size_t length = 0;
+    int found = 0;
+    int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return 0;
+    ssize_t got;
+    while (!found && (got = read(fd, block, sizeof block)) > 0) {
+        for (ssize_t i = 0; i < got && !found; i++) {
+            if (block[i] != '\n') {
+                if (length < sizeof line - 1)
+                    line[length++] = block[i];
+                continue;
+            }
+            line[length] = '\0';
+            length = 0;
+            found = maps_table_at(line, address);
+        }
+    }
+    close(fd);
+    return found;
+}
+
+/* True when there is a page of zeros now, and the instruction can be tried again. */
+static int replace_lost_page(const siginfo_t *info)
+{
+    int before = errno;
+    uintptr_t address = (uintptr_t)info->si_addr;
+    int replaced = 0;
+    if (info->si_code > 0 && is_in_table(address)) {
+        void *page = (void *)(address & ~(uintptr_t)(PAGE - 1));
+        /* First, so that nobody can get an answer from it and see the old count. */
+        atomic_fetch_add(&lost_pages, 1);
+        replaced = mmap(page, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == page;
+    }
+    errno = before;
+    return replaced;
+}
+
+uint64_t fv_guard_lost_pages(void)
+{
+    return atomic_load(&lost_pages);
+}
+
+/* ---- the handler ---------------------------------------------------------------------------------- */
+
 static void on_sigbus(int number, siginfo_t *info, void *context)
 {
     if (active_guard != NULL)
         siglongjmp(*active_guard, 1);
+    if (replace_lost_page(info))
+        return;
     if ((previous_action.sa_flags & SA_SIGINFO) != 0 && previous_action.sa_sigaction != NULL) {
         previous_action.sa_sigaction(number, info, context);
         return;

@@ -414,7 +414,7 @@ static int build(work *w, fv_output *out, fv_reply *reply)
     if ((fv_volume_flags(w->volume) & FV_VOLUME_NO_FAST_READ) != 0 ||
         fv_volume_version(w->volume) == 1)
         return FV_REPLY_NOT_MINE;
-    if (!fv_map_get(fv_volume_map(w->volume), w->request->needle_id, &entry) ||
+    if (fv_map_find(fv_volume_map(w->volume), w->request->needle_id, 1, &entry) != 1 ||
         entry.offset == 0 || entry.size <= 0)
         return FV_REPLY_NOT_MINE;
     w->record_offset = entry.offset * 8;

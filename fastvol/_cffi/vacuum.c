@@ -277,13 +277,22 @@ static int compare_offsets(const void *left, const void *right)
     return (a > b) - (a < b);
 }
 
+static int map_failed(fv_vacuum *v, int64_t error)
+{
+    v->stat.sys_errno = (int)-error;
+    return FV_VACUUM_SOURCE_FAILED;
+}
+
 /* All live entries, sorted by where they lie. */
 static int collect_by_offset(fv_vacuum *v)
 {
     size_t capacity = 0, count = 0;
     uint64_t first = 0;
     for (;;) {
-        size_t got = fv_map_scan(fv_volume_map(v->volume), first, v->batch, BATCH);
+        int64_t scanned = fv_map_scan(fv_volume_map(v->volume), first, v->batch, BATCH);
+        if (scanned < 0)
+            return map_failed(v, scanned);
+        size_t got = (size_t)scanned;
         if (count + got > capacity) {
             capacity = (count + got) * 2;
             fv_entry *grown = realloc(v->by_offset, capacity * sizeof *grown);
@@ -328,7 +337,7 @@ static void read_ahead(fv_vacuum *v)
         posix_fadvise(fd, (off_t)start, (off_t)(end - start), POSIX_FADV_WILLNEED);
 }
 
-static void fill_batch(fv_vacuum *v)
+static int fill_batch(fv_vacuum *v)
 {
     v->batch_at = 0;
     v->batch_count = 0;
@@ -339,12 +348,16 @@ static void fill_batch(fv_vacuum *v)
             memcpy(v->batch, v->by_offset + v->by_offset_at, v->batch_count * sizeof *v->batch);
         v->by_offset_at += v->batch_count;
     } else if (!v->map_ended) {
-        v->batch_count = fv_map_scan(fv_volume_map(v->volume), v->next_id, v->batch, BATCH);
+        int64_t scanned = fv_map_scan(fv_volume_map(v->volume), v->next_id, v->batch, BATCH);
+        if (scanned < 0)
+            return map_failed(v, scanned);
+        v->batch_count = (size_t)scanned;
         v->map_ended = v->batch_count < BATCH || v->batch[v->batch_count - 1].id == UINT64_MAX;
         if (!v->map_ended)
             v->next_id = v->batch[v->batch_count - 1].id + 1;
     }
     read_ahead(v);
+    return 0;
 }
 
 static int begin_step(fv_vacuum *v)
@@ -378,9 +391,11 @@ int fv_vacuum_copy(fv_vacuum *v, uint64_t bytes)
     uint64_t seen = 0;
     while (result == 0 && done < bytes && seen < bytes) {
         if (v->batch_at == v->batch_count) {
-            fill_batch(v);
-            if (v->batch_count == 0)
+            result = fill_batch(v);
+            if (result == 0 && v->batch_count == 0)
                 return end_step(v, FV_VACUUM_DONE);
+            if (result != 0)
+                break;
         }
         const fv_entry *entry = &v->batch[v->batch_at++];
         seen += ROW_MAX;

@@ -141,8 +141,10 @@ int fv_volume_has_live_empty_file(fv_volume *volume)
     fv_entry batch[256];
     uint64_t first = 0;
     for (;;) {
-        size_t count = fv_map_scan(volume->map, first, batch, 256);
-        for (size_t i = 0; i < count; i++)
+        int64_t count = fv_map_scan(volume->map, first, batch, 256);
+        if (count < 0)
+            return (int)count;
+        for (int64_t i = 0; i < count; i++)
             if (batch[i].size == 0 && batch[i].offset != 0)
                 return 1;
         if (count < 256 || batch[count - 1].id == UINT64_MAX)

@@ -10,7 +10,8 @@
  * this object is sealed and that there is another one.
  *
  * An append that fails is undone by cutting both files back.  When even that fails, the files no
- * longer end where we think they do, and the volume takes no append until it is opened anew. */
+ * longer end where we think they do, and the volume takes no append until it is opened anew.  So it
+ * is when a map does not take the change: what it holds for that needle is not known then. */
 #ifndef FASTVOL_VOLUME_H
 #define FASTVOL_VOLUME_H
 
@@ -24,7 +25,7 @@ typedef struct fv_volume fv_volume;
 #define FV_OK 0
 #define FV_NOT_FOUND -10
 #define FV_DELETED -11
-#define FV_COLD -12      /* not in the page cache, and the caller must not wait */
+#define FV_COLD -12      /* not in the page cache or in a slow map, and the caller must not wait */
 #define FV_IO_ERROR -13  /* sys_errno says which */
 #define FV_CLOSED -14    /* sealed: this object takes no more appends */
 #define FV_BAD_COOKIE -15
@@ -79,6 +80,7 @@ typedef struct {
     size_t buffer_size;
     int meta_only;
     int sys_errno;
+    int failed_on_map;    /* FV_IO_ERROR came from the needle map */
     int64_t got;          /* bytes that a short read returned */
     fv_fault fault;
 } fv_read;
@@ -91,7 +93,8 @@ typedef struct {
     int sys_errno;
     int failed_on_index; /* the failing write was that of the row */
     int failed_on_read;  /* the header of the stored needle could not be read */
-    int rollback_failed; /* now or earlier the files could not be cut back (see above) */
+    int failed_on_map;   /* the needle map could not be read or changed */
+    int rollback_failed; /* now or earlier an append could not be undone (see above) */
     uint64_t limit;      /* FV_OVERFLOW: the largest volume size */
     uint64_t append_at_ns;
 } fv_write_result;
@@ -110,13 +113,18 @@ void fv_volume_seal(fv_volume *volume);
 void fv_volume_pause(fv_volume *volume);
 void fv_volume_resume(fv_volume *volume);
 int fv_volume_dat_fd(fv_volume *volume);
-/* 1 when some live entry has no payload. */
+/* 1 when some live entry has no payload, or a negative errno. */
 int fv_volume_has_live_empty_file(fv_volume *volume);
 fv_map *fv_volume_map(fv_volume *volume);
 
+/* The map's entry, of deleted needles too.  FV_OK, FV_NOT_FOUND, FV_COLD (only with nowait),
+ * FV_IO_ERROR, FV_NO_MEMORY; FV_CLOSED: this volume's map is, and there may be another volume. */
+int fv_volume_find(fv_volume *volume, uint64_t id, int nowait, fv_entry *out, int *sys_errno);
 /* Reads one needle by id, checked (unless FV_READ_META).  out->buffer is to be given back with
  * fv_read_release, also after a failure. */
 int fv_volume_read(fv_volume *volume, uint64_t id, unsigned mode, fv_read *out);
+/* The same for an entry that has been found. */
+int fv_volume_read_entry(fv_volume *volume, const fv_entry *entry, unsigned mode, fv_read *out);
 void fv_read_release(fv_read *read);
 
 #define FV_VERIFY_WAIT 0   /* read ahead, and wait for the disk */

@@ -11,9 +11,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from fastvol._cffi._core import ffi, lib
-from fastvol._cffi.compact_map import CompactMap, NeedleCounters
-from fastvol._cffi.fault import BAD_NEEDLE, IO_ERROR, NativeFaultError, read_fault, write_fault
+from fastvol._cffi.fault import (
+    BAD_NEEDLE,
+    IO_ERROR,
+    NOT_FOUND,
+    NativeFaultError,
+    read_fault,
+    write_fault,
+)
 from fastvol._cffi.needle import set_bytes
+from fastvol._cffi.needle_map import MapEntry, NeedleCounters, NeedleMap
 
 NO_WRITE: Final[int] = lib.FV_VOLUME_NO_WRITE
 NO_DELETE: Final[int] = lib.FV_VOLUME_NO_DELETE
@@ -82,7 +89,7 @@ def _bytes_of(pointer: Any, length: int) -> bytes:
 class NativeVolume:
     """Owns one reference to a C volume; :meth:`release` gives it back."""
 
-    __slots__ = ("_pointer",)
+    __slots__ = ("_map", "_pointer")
 
     def __init__(
         self,
@@ -98,7 +105,7 @@ class NativeVolume:
         modified_second: int,
         last_modified_second: int,
         ttl: bytes,
-        needle_map: CompactMap,
+        needle_map: NeedleMap,
         counters: NeedleCounters,
     ) -> None:
         """Takes over both descriptors and the map; ``idx_fd`` -1 means a read-only index.
@@ -123,11 +130,13 @@ class NativeVolume:
         if pointer == ffi.NULL:
             raise MemoryError(f"no memory for volume {volume_id}")
         self._pointer = ffi.gc(pointer, lib.fv_volume_unref)
+        self._map: NeedleMap | None = needle_map
 
     def share(self) -> "NativeVolume":
         """A second reference, to be released on its own: the files stay open for it."""
         twin = object.__new__(NativeVolume)
         twin._pointer = ffi.gc(lib.fv_volume_ref(self._pointer), lib.fv_volume_unref)
+        twin._map = None  # whoever only sends bytes needs none
         return twin
 
     @property
@@ -186,26 +195,66 @@ class NativeVolume:
         """Lets appends go on."""
         lib.fv_volume_resume(self._pointer)
 
-    def entry(self, needle_id: int) -> tuple[int, int] | None:
-        """(offset in bytes, body size) of the map's entry, deleted ones included."""
+    def retire_map(self) -> None:
+        """Frees the map's files for another map, before this volume's files are opened anew.
+
+        Its answers stay what they are.
+        """
+        if self._map is not None:
+            self._map.retire()
+
+    def close_map(self, *, durable: bool) -> None:
+        """Closes the map after the last append; look-ups raise ``CLOSED`` from then on.
+
+        A map in memory stays.  ``durable``: :meth:`sync` was called after that append.
+        """
+        if self._map is not None:
+            self._map.close(durable=durable)
+
+    def find(self, needle_id: int, *, nowait: bool = False) -> MapEntry | None:
+        """The map's entry, deleted ones included.
+
+        Raises:
+            NativeFaultError: ``IO_ERROR`` with ``on_map``, ``NO_MEMORY``, ``CLOSED``; ``COLD`` only
+            with ``nowait``.
+        """
         entry = ffi.new("fv_entry *")
-        pointer = self._pointer  # keeps the volume, and so its map, alive
-        if not lib.fv_map_get(lib.fv_volume_map(pointer), needle_id, entry):
+        sys_errno = ffi.new("int *")
+        code = lib.fv_volume_find(self._pointer, needle_id, nowait, entry, sys_errno)
+        if code == NOT_FOUND:
             return None
-        return entry.offset * 8, entry.size
+        if code != 0:
+            raise NativeFaultError(code, sys_errno=sys_errno[0], on_map=code == IO_ERROR)
+        return MapEntry(entry.id, entry.offset, entry.size)
+
+    def entry(self, needle_id: int) -> tuple[int, int] | None:
+        """(offset in bytes, body size) of the map's entry, deleted ones included.
+
+        Raises:
+            NativeFaultError: as :meth:`find`.
+        """
+        found = self.find(needle_id)
+        return None if found is None else (found.offset * 8, found.size)
 
     def has_live_empty_file(self) -> bool:
-        """Whether some live entry has no payload."""
-        return bool(lib.fv_volume_has_live_empty_file(self._pointer))
+        """Whether some live entry has no payload.
+
+        Raises:
+            NativeFaultError: ``IO_ERROR`` with ``on_map``.
+        """
+        found = lib.fv_volume_has_live_empty_file(self._pointer)
+        if found < 0:
+            raise NativeFaultError(IO_ERROR, sys_errno=-found, on_map=True)
+        return bool(found)
 
     def dat_fd(self) -> int:
         """Descriptor of the data file, valid as long as this reference is."""
         return int(lib.fv_volume_dat_fd(self._pointer))
 
     def read(
-        self, needle_id: int, *, deleted: bool = False, meta: bool = False, nowait: bool = False
+        self, entry: MapEntry, *, deleted: bool = False, meta: bool = False, nowait: bool = False
     ) -> NativeNeedle:
-        """Reads one needle, its checksum checked unless ``meta``.
+        """Reads the needle of an entry that :meth:`find` gave, its checksum checked unless ``meta``.
 
         Raises:
             NativeFaultError: any failure; ``COLD`` only with ``nowait``.
@@ -216,7 +265,8 @@ class NativeVolume:
             | (lib.FV_READ_NOWAIT if nowait else 0)
         )
         read = ffi.new("fv_read *")
-        code = lib.fv_volume_read(self._pointer, needle_id, mode, read)
+        found = ffi.new("fv_entry *", tuple(entry))
+        code = lib.fv_volume_read_entry(self._pointer, found, mode, read)
         try:
             if code != 0:
                 raise read_fault(code, read)

@@ -194,6 +194,13 @@ static int check_stored_cookie(fv_volume *volume, fv_needle *needle, const fv_en
     return needle->cookie == cookie ? FV_OK : FV_BAD_COOKIE;
 }
 
+static int map_failed(int error, fv_write_result *out)
+{
+    int result = fv_volume_map_result(error, &out->sys_errno);
+    out->failed_on_map = result == FV_IO_ERROR;
+    return result;
+}
+
 /* Takes the append that was made last back again. */
 static void undo_append(fv_volume *volume, uint64_t dat_size, uint64_t idx_size,
                         fv_write_result *out)
@@ -205,6 +212,19 @@ static void undo_append(fv_volume *volume, uint64_t dat_size, uint64_t idx_size,
     pthread_mutex_unlock(&volume->stat_lock);
 }
 
+/* The map did not take what has just been appended. */
+static int undo_unmapped(fv_volume *volume, int error, uint64_t dat_size, uint64_t idx_size,
+                         fv_write_result *out)
+{
+    undo_append(volume, dat_size, idx_size, out);
+    int result = map_failed(error, out);
+    if (result != FV_NO_MEMORY) {
+        volume->broken = 1;
+        out->rollback_failed = 1;
+    }
+    return result;
+}
+
 static int write_locked(fv_volume *volume, fv_needle *needle, int check_cookie, int nowait,
                         fv_write_result *out)
 {
@@ -212,7 +232,9 @@ static int write_locked(fv_volume *volume, fv_needle *needle, int check_cookie, 
     if (result != FV_OK)
         return result;
     fv_entry entry;
-    int known = fv_map_get(volume->map, needle->id, &entry);
+    int known = fv_map_find(volume->map, needle->id, nowait, &entry);
+    if (known < 0)
+        return map_failed(known, out);
     if (known) {
         result = check_unchanged(volume, needle, &entry, nowait, out);
         if (result != FV_OK || out->unchanged)
@@ -232,13 +254,12 @@ static int write_locked(fv_volume *volume, fv_needle *needle, int check_cookie, 
     if (result != FV_OK)
         return result;
     out->append_at_ns = needle->append_at_ns;
-    fv_entry old;
     /* An entry further back stays: only possible where old servers let 4-byte offsets wrap. */
-    if ((!known || entry.offset < out->offset / 8) &&
-        fv_map_set(volume->map, needle->id, out->offset / 8, needle->size, &old) < 0) {
-        undo_append(volume, dat_size, idx_size, out);
-        return FV_NO_MEMORY;
-    }
+    int set = known && entry.offset >= out->offset / 8
+                  ? 0
+                  : fv_map_set(volume->map, needle->id, out->offset / 8, needle->size, NULL);
+    if (set < 0)
+        return undo_unmapped(volume, set, dat_size, idx_size, out);
     pthread_mutex_lock(&volume->stat_lock);
     fv_counters_put(&volume->stat.counters, needle->id, known ? entry.size : 0, needle->size);
     if (needle->last_modified > volume->stat.last_modified_second)
@@ -260,13 +281,16 @@ int fv_volume_write(fv_volume *volume, fv_needle *needle, int check_cookie, int 
 }
 
 static int delete_locked(fv_volume *volume, uint64_t id, uint32_t cookie, uint32_t checksum,
-                         fv_write_result *out)
+                         int nowait, fv_write_result *out)
 {
     int result = check_may_append(volume, FV_VOLUME_NO_DELETE, out);
     if (result != FV_OK)
         return result;
     fv_entry entry;
-    if (!fv_map_get(volume->map, id, &entry) || entry.size < 0)
+    int known = fv_map_find(volume->map, id, nowait, &entry);
+    if (known < 0)
+        return map_failed(known, out);
+    if (!known || entry.size < 0)
         return FV_OK;
     fv_needle tombstone;
     memset(&tombstone, 0, sizeof tombstone);
@@ -274,11 +298,13 @@ static int delete_locked(fv_volume *volume, uint64_t id, uint32_t cookie, uint32
     tombstone.cookie = cookie;
     tombstone.checksum = checksum;
     tombstone.append_at_ns = next_append_ns(volume);
+    uint64_t dat_size = volume->stat.dat_size, idx_size = volume->stat.idx_size;
     result = append(volume, &tombstone, -1, out);
     if (result != FV_OK)
         return result;
-    fv_entry old;
-    fv_map_delete(volume->map, id, &old);
+    int deleted = fv_map_delete(volume->map, id, NULL);
+    if (deleted < 0)
+        return undo_unmapped(volume, deleted, dat_size, idx_size, out);
     pthread_mutex_lock(&volume->stat_lock);
     fv_counters_delete(&volume->stat.counters, entry.size);
     pthread_mutex_unlock(&volume->stat_lock);
@@ -294,7 +320,7 @@ int fv_volume_delete(fv_volume *volume, uint64_t id, uint32_t cookie, uint32_t c
     int result = take_write_lock(volume, nowait);
     if (result != FV_OK)
         return result;
-    result = delete_locked(volume, id, cookie, checksum, out);
+    result = delete_locked(volume, id, cookie, checksum, nowait, out);
     pthread_mutex_unlock(&volume->write_lock);
     return result;
 }
@@ -315,6 +341,8 @@ int fv_volume_sync(fv_volume *volume, int *on_index)
     if (result != 0 || volume->idx_fd < 0)
         return result;
     result = sync_file(volume->idx_fd);
+    if (result == 0)
+        result = fv_map_sync(volume->map);
     *on_index = result != 0;
     return result;
 }

@@ -1,5 +1,6 @@
 #include "volume_state.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,20 +107,55 @@ static int read_at(fv_volume *volume, int32_t size, unsigned mode, fv_read *out)
     return fv_volume_read_record(volume, size, mode, out);
 }
 
+int fv_volume_map_result(int error, int *sys_errno)
+{
+    switch (error) {
+    case -EAGAIN:
+        return FV_COLD;
+    case -ESHUTDOWN:
+        return FV_CLOSED;
+    case -ENOMEM:
+        return FV_NO_MEMORY;
+    default:
+        *sys_errno = -error;
+        return FV_IO_ERROR;
+    }
+}
+
+int fv_volume_find(fv_volume *volume, uint64_t id, int nowait, fv_entry *out, int *sys_errno)
+{
+    int found = fv_map_find(volume->map, id, nowait, out);
+    if (found < 0)
+        return fv_volume_map_result(found, sys_errno);
+    return found ? FV_OK : FV_NOT_FOUND;
+}
+
 int fv_volume_read(fv_volume *volume, uint64_t id, unsigned mode, fv_read *out)
 {
-    memset(out, 0, sizeof *out);
     fv_entry entry;
-    if (!fv_map_get(volume->map, id, &entry) || entry.offset == 0)
+    int sys_errno = 0;
+    int result = fv_volume_find(volume, id, (mode & FV_READ_NOWAIT) != 0, &entry, &sys_errno);
+    if (result == FV_OK)
+        return fv_volume_read_entry(volume, &entry, mode, out);
+    memset(out, 0, sizeof *out);
+    out->sys_errno = sys_errno;
+    out->failed_on_map = result == FV_IO_ERROR;
+    return result;
+}
+
+int fv_volume_read_entry(fv_volume *volume, const fv_entry *entry, unsigned mode, fv_read *out)
+{
+    memset(out, 0, sizeof *out);
+    if (entry->offset == 0)
         return FV_NOT_FOUND;
-    int32_t size = entry.size;
+    int32_t size = entry->size;
     if (size < 0) {
         if ((mode & FV_READ_DELETED) == 0 || size == -1 || size == INT32_MIN)
             return FV_DELETED;
         size = -size;
     }
-    out->offset = entry.offset * 8;
-    out->needle.id = id;
+    out->offset = entry->offset * 8;
+    out->needle.id = entry->id;
     int result = read_at(volume, size, mode, out);
     if (result == FV_NEEDLE_SIZE_MISMATCH && volume->offset_width == 4 &&
         out->offset < HISTORIC_WRAP) {
@@ -134,7 +170,7 @@ int fv_volume_read(fv_volume *volume, uint64_t id, unsigned mode, fv_read *out)
             result = FV_NEEDLE_SIZE_MISMATCH;
         }
     }
-    return result == FV_OK ? check_id(id, out) : result;
+    return result == FV_OK ? check_id(entry->id, out) : result;
 }
 
 void fv_read_release(fv_read *read)

@@ -55,4 +55,7 @@ int fv_volume_pread_waiting(fv_volume *volume, uint8_t *out, size_t length, uint
 /* The whole record at out->offset, checked; FV_READ_NOWAIT of `mode` counts. */
 int fv_volume_read_record(fv_volume *volume, int32_t size, unsigned mode, fv_read *out);
 
+/* What a map's negative errno means here; *sys_errno is set for FV_IO_ERROR. */
+int fv_volume_map_result(int error, int *sys_errno);
+
 #endif

@@ -111,14 +111,12 @@ def _storage_flags() -> list[Flag]:
             "string",
             "memory",
             "needle map: memory, leveldb, leveldbMedium or leveldbLarge",
-            _NOT_BUILT,
         ),
         Flag(
             "index.leveldbTimeout",
             "int",
             0,
             "hours until an unused leveldb is closed; 0: never",
-            _NOT_BUILT,
         ),
         Flag("compactionMBps", "int", 0, "byte rate of a vacuum in MB/s; 0: no limit"),
         Flag(

@@ -7,6 +7,7 @@ Order of derivation and texts of ``weed/command/volume.go: runVolume, startVolum
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import Final, TypeVar
 
 from fastvol.cluster.server_address import join_host_port
@@ -15,13 +16,13 @@ from fastvol.config.locations import data_locations, expand_user
 from fastvol.config.model import (
     Config,
     DiskProbeConfig,
-    IndexKind,
     ReadMode,
     ReadVerify,
 )
 from fastvol.config.security import SecuritySource, load_security, split_list
 from fastvol.config.settings import Settings, find_settings_file, read_toml
 from fastvol.errors import ConfigError
+from fastvol.index.kinds import IndexKind
 from fastvol.limits import GRPC_PORT_OFFSET, MIB
 
 FlagValue = bool | int | float | str
@@ -110,7 +111,7 @@ def build_config(
         locations=locations,
         index_directory=expand_user(index_directory) if index_directory else None,
         index_kind=_index_kind(flags.text("index")),
-        leveldb_idle_hours=flags.integer("index.leveldbTimeout"),
+        leveldb_idle_hours=max(0, flags.integer("index.leveldbTimeout")),
         offset_width=_choice("offsetBytes", flags.text("offsetBytes"), _OFFSET_WIDTHS),
         pre_stop_seconds=flags.integer("preStopSeconds"),
         idle_timeout_seconds=flags.integer("idleTimeout"),
@@ -167,9 +168,13 @@ def _choice(name: str, text: str, choices: Mapping[str, _T]) -> _T:
 
 
 def _index_kind(text: str) -> IndexKind:
-    if text not in _INDEX_KINDS and text != "memory":
-        _log.warning("-index=%s is no index kind, using memory", text)
-    return _INDEX_KINDS.get(text, "memory")
+    if text not in _INDEX_KINDS:
+        if text != "memory":
+            _log.warning("-index=%s is no index kind, using memory", text)
+        return "memory"
+    if find_spec("plyvel") is None:
+        raise ConfigError(f"-index={text} needs the Python package plyvel: pip install plyvel")
+    return _INDEX_KINDS[text]
 
 
 def _port(flags: _Flags, name: str) -> int:

@@ -24,6 +24,7 @@ from fastvol.config import Config
 from fastvol.errors import ConfigError, StorageError
 from fastvol.http.access import Access
 from fastvol.http.plane import DataPlane, bind
+from fastvol.index.kinds import IndexOptions
 from fastvol.limits import (
     GRPC_STOP_SECONDS,
     HEARTBEAT_SECONDS,
@@ -252,4 +253,5 @@ def _store_options(config: Config) -> StoreOptions:
         directories=config.locations,
         index_directory=config.index_directory,
         offset_width=config.offset_width,
+        index=IndexOptions(config.index_kind, config.leveldb_idle_hours),
     )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fastvol.index.kinds import IN_MEMORY, IndexOptions
 from fastvol.store.free_space import MinFreeSpace
 
 
@@ -27,7 +28,8 @@ class StoreOptions:
 
     ``server_id`` is the ``-id`` flag, or empty for ``ip:port``.  ``index_directory`` is the one
     directory of all index files, None when they lie beside the data.  ``offset_width`` is that of
-    volumes that do not tell and of new ones, in bytes, None when the other volumes decide.
+    volumes that do not tell and of new ones, in bytes, None when the other volumes decide.  ``index``
+    says which needle maps volumes get.
     """
 
     ip: str
@@ -36,3 +38,4 @@ class StoreOptions:
     server_id: str = ""
     index_directory: Path | None = None
     offset_width: int | None = None
+    index: IndexOptions = IN_MEMORY

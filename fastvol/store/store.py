@@ -13,6 +13,7 @@ import logging
 import threading
 import time
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fastvol.errors import (
@@ -101,11 +102,14 @@ class Store:
         state_directory = self.locations[0].index_directory
         self.state = StoreState(state_directory / STATE_FILE_NAME)
         self.table = VolumeTable()
-        self._create_volume = create_volume or Volume.create
+        self._create_volume = create_volume or partial(Volume.create, index=options.index)
         self._locks = KeyedLocks()
         self._placing = threading.Lock()
         self._loader = VolumeLoader(
-            self.table, self._locks, open_volume or Volume.open, self.usual_offset_width
+            self.table,
+            self._locks,
+            open_volume or partial(Volume.open, index=options.index),
+            self.usual_offset_width,
         )
         self._flagging = threading.Lock()
         self._remover = VolumeRemover(

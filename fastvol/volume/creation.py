@@ -10,6 +10,7 @@ from fastvol.formats import volume_info
 from fastvol.formats.durable_file import FILE_MODE, sync_directory
 from fastvol.formats.super_block import VERSIONS, SuperBlock
 from fastvol.formats.volume_info import VolumeInfo
+from fastvol.index.kinds import IN_MEMORY, IndexOptions
 from fastvol.volume.files import (
     DERIVED_MAPS,
     LEFTOVERS,
@@ -30,12 +31,18 @@ def check_version(version: int) -> None:
 
 
 def create_volume(
-    files: VolumeFiles, super_block: SuperBlock, *, offset_width: int, preallocate: int
+    files: VolumeFiles,
+    super_block: SuperBlock,
+    *,
+    offset_width: int,
+    preallocate: int,
+    index: IndexOptions = IN_MEMORY,
 ) -> OpenedVolume:
     """Creates the three files of a new, empty volume; on failure none of them stays behind.
 
     Args:
         preallocate: bytes to reserve for the data file, 0 for none.
+        index: which needle map it gets.
 
     Raises:
         VolumeExistsError: one of the files is there already, in whichever directory.
@@ -49,7 +56,7 @@ def create_volume(
     created: list[Path] = []
     try:
         _write_new_files(files, super_block, offset_width, preallocate, created)
-        return open_volume(files, default_offset_width=offset_width)
+        return open_volume(files, default_offset_width=offset_width, index=index)
     except BaseException as error:
         for path in created:
             path.unlink(missing_ok=True)

@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
+from fastvol._cffi.fault import NativeFaultError
 from fastvol._cffi.volume import NativeVolume, VolumeStat
 from fastvol.errors import VolumeClosedError
 from fastvol.formats.super_block import SuperBlock
 from fastvol.formats.ttl import TTL
 from fastvol.formats.volume_info import VolumeInfo
+from fastvol.index.kinds import IndexOptions
 from fastvol.volume import figures
-from fastvol.volume.faults import VolumeNames
+from fastvol.volume.faults import VolumeNames, map_error
 from fastvol.volume.figures import NeedleCounters
 from fastvol.volume.files import VolumeFiles
 from fastvol.volume.opening import OpenedVolume
@@ -35,6 +37,7 @@ class VolumeFacts:
         self.info: VolumeInfo
         self.super_block: SuperBlock
         self.offset_width: int
+        self._index: IndexOptions
         self._install(opened)
 
     def _install(self, opened: OpenedVolume) -> None:
@@ -43,6 +46,7 @@ class VolumeFacts:
         self.info = opened.info
         self.super_block = opened.super_block
         self.offset_width = opened.offset_width
+        self._index = opened.index
         self._names = VolumeNames(
             self.id,
             opened.super_block.version,
@@ -151,7 +155,12 @@ class VolumeFacts:
 
     def is_garbage_only(self) -> bool:
         """Everything that was written is deleted; live empty files keep a volume."""
-        return figures.is_all_deleted(self.stat()) and not self.native.has_live_empty_file()
+        if not figures.is_all_deleted(self.stat()):
+            return False
+        try:
+            return not self.native.has_live_empty_file()
+        except NativeFaultError as fault:
+            raise map_error(fault, self._names) from None
 
     def expired(self, size_limit: int, now: float) -> bool:
         """Whether the volume's TTL has passed (weed/storage/volume.go: expired)."""

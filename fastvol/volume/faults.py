@@ -62,8 +62,21 @@ def read_error(
         return NeedleCorruptedError(
             f"invalid needle meta size: size={want_size}, offset={fault.offset}"
         )
+    if code == native.CLOSED:
+        return VolumeClosedError(f"volume {names.volume_id} is closed")
+    if fault.on_map:
+        return map_error(fault, names, f"needle {needle_id:x}")
     return DiskIOError(
         f"read {names.dat_path}: {fault.os_text} (volume {names.volume_id}, needle {needle_id:x})"
+    )
+
+
+def map_error(
+    fault: native.NativeFaultError, names: VolumeNames, what: str = "all needles"
+) -> DiskIOError:
+    """The error of a needle map that could not be asked or changed; its own log says more."""
+    return DiskIOError(
+        f"needle map of {names.idx_path}: {fault.os_text} (volume {names.volume_id}, {what})"
     )
 
 
@@ -82,6 +95,8 @@ def write_error(
         return OffsetOverflowError(f"Volume Size {fault.offset} Exceeded {fault.limit}")
     if code == native.BAD_NEEDLE:
         return StorageError(f"needle {needle_id:x} does not fit a record")
+    if fault.on_map:
+        return map_error(fault, names, f"needle {needle_id:x}")
     if fault.on_read:
         if code == native.SHORT:
             return NeedleCorruptedError("reading existing needle: EOF")

@@ -18,8 +18,8 @@ log = logging.getLogger(__name__)
 DATA_SIDE: Final = (".dat", ".vif", ".cpd", ".cpc", ".note", ".unavailable")
 """Beside the data; ``.dat`` comes first, because a volume without one is none."""
 DERIVED_MAPS: Final = (".sdx", ".ldb", ".rdb")
-"""Built from the index by other servers, and only good for the index that they were built from."""
-INDEX_SIDE: Final = (".idx", ".idx.tmp", ".cpx", ".cpldb", *DERIVED_MAPS)
+"""Built from the index, by any server, and only good for the index that they were built from."""
+INDEX_SIDE: Final = (".idx", ".idx.tmp", ".cpx", ".cpldb", ".sdx.tmp", *DERIVED_MAPS)
 LEFTOVERS: Final = (".note", ".unavailable", ".cpd", ".cpx", ".cpc", ".idx.tmp", ".cpldb")
 """What an earlier volume of the same id may have left, and what would harm a new one."""
 

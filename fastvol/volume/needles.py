@@ -60,13 +60,14 @@ def load_needle(
     nowait: bool,
 ) -> StoredNeedle:
     """Reads a needle (weed/storage/volume_read.go: readNeedle); see ``Volume.load``."""
-    entry = volume.entry(key)
-    if entry is None:
-        raise NeedleNotFoundError("not found")
-    size = abs(entry[1])
-    meta = meta_above is not None and size > meta_above
+    size = 0
     try:
-        found = volume.read(key, deleted=read_deleted, meta=meta, nowait=nowait)
+        entry = volume.find(key, nowait=nowait)
+        if entry is None:
+            raise NeedleNotFoundError("not found")
+        size = abs(entry.size)
+        meta = meta_above is not None and size > meta_above
+        found = volume.read(entry, deleted=read_deleted, meta=meta, nowait=nowait)
     except NativeFaultError as fault:
         if fault.code == native.COLD:
             raise ColdReadError(

@@ -1,7 +1,7 @@
 """Opening a volume: from files on disk to a live C volume.
 
 Order (weed/storage/volume_loading.go: load): ``.vif``, data file and super block, index (rebuilt
-when missing, see ``index_rebuild``), both ends compared (``index_repair``), map loaded. Anything
+when missing, see ``index_rebuild``), both ends compared (``index_repair``), map loaded or opened. Anything
 that makes the volume unusable raises :class:`VolumeDamagedError` and leaves every file as it is;
 what only makes changes unsafe opens it read-only, with the reason.
 """
@@ -11,7 +11,6 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fastvol._cffi.compact_map import CompactMap
 from fastvol._cffi.volume import NativeVolume
 from fastvol.errors import StorageError, VolumeDamagedError
 from fastvol.formats import volume_info
@@ -20,6 +19,8 @@ from fastvol.formats.needle import PADDING_UNIT, TIMED_VERSION
 from fastvol.formats.replica_placement import ReplicaPlacement
 from fastvol.formats.super_block import EXTRA_BYTES_MAX, SUPER_BLOCK_BYTES, SuperBlock
 from fastvol.formats.volume_info import VolumeInfo
+from fastvol.index.kinds import IN_MEMORY, IndexOptions
+from fastvol.index.loading import Access, LoadedMap, load_needle_map
 from fastvol.volume.files import (
     VolumeFiles,
     open_file,
@@ -48,6 +49,7 @@ class OpenedVolume:
     super_block: SuperBlock
     offset_width: int
     native: NativeVolume
+    index: IndexOptions = IN_MEMORY
     no_write_or_delete: bool = False
     no_write_can_delete: bool = False
     unavailable: str | None = None
@@ -59,6 +61,7 @@ def open_volume(
     files: VolumeFiles,
     *,
     default_offset_width: int,
+    index: IndexOptions = IN_MEMORY,
     for_writing: bool = False,
     append_times_above: int = 0,
 ) -> OpenedVolume:
@@ -67,6 +70,7 @@ def open_volume(
     Args:
         files: with the index where it belongs; it may be found beside the data.
         default_offset_width: 4 or 5, for a volume whose own files do not tell.
+        index: which needle map it gets.
         for_writing: the read-only mark in its ``.vif`` is about to be taken away.
         append_times_above: the last time given to a record, where the files may not tell: a vacuum
             sorts them, so that the last one need not be the youngest.
@@ -74,7 +78,7 @@ def open_volume(
     Raises:
         VolumeDamagedError: with the reason; no file was changed beyond the repairs that are logged.
     """
-    opening = _Opening(files, default_offset_width, for_writing, append_times_above)
+    opening = _Opening(files, default_offset_width, index, for_writing, append_times_above)
     try:
         return opening.run()
     except VolumeDamagedError:
@@ -93,6 +97,7 @@ class _Opening:
         self,
         files: VolumeFiles,
         default_offset_width: int,
+        index: IndexOptions,
         for_writing: bool,
         append_times_above: int,
     ) -> None:
@@ -100,6 +105,8 @@ class _Opening:
             files = files.with_index_beside_data()
         self._files = files
         self._default_offset_width = default_offset_width
+        self._index = index
+        self._index_is_a_file = True
         self._for_writing = for_writing
         self._append_times_above = append_times_above
         self._owned: set[int] = set()
@@ -151,6 +158,7 @@ class _Opening:
             super_block=super_block,
             offset_width=width,
             native=native,
+            index=self._index,
             no_write_or_delete=not self._may_write,
             no_write_can_delete=self._no_write_can_delete,
             unavailable=self._unavailable(),
@@ -256,6 +264,7 @@ class _Opening:
         return True
 
     def _index_in_memory(self, dat_fd: int, super_block: SuperBlock, width: int) -> int:
+        self._index_is_a_file = False
         log.warning(
             "volume %d: no index file; it is served from one rebuilt in memory",
             self._files.volume_id,
@@ -307,10 +316,7 @@ class _Opening:
         end = repair.run(may_write=self._may_write)
         if end.problem:
             self._forbid_changes(end.problem)
-        needle_map = CompactMap()
-        counters = needle_map.load(idx_fd, width, super_block.version)
         dat_size = os.fstat(dat_fd).st_size
-        assert end.problem or counters.max_needle_end <= dat_size
         last_modified_second = modified_second
         if super_block.ttl.minutes and super_block.version == TIMED_VERSION:
             last_modified_second = last_write_second(
@@ -321,8 +327,10 @@ class _Opening:
                 fallback=modified_second,
                 volume_id=files.volume_id,
             )
+        loaded = self._load_map(idx_fd, super_block.version, width)
         handed_over = {dat_fd, idx_fd} if self._may_write else {dat_fd}
         try:
+            assert end.problem or loaded.counters.max_needle_end <= dat_size
             native = NativeVolume(
                 volume_id=files.volume_id,
                 version=super_block.version,
@@ -335,14 +343,32 @@ class _Opening:
                 modified_second=modified_second,
                 last_modified_second=max(0, last_modified_second),
                 ttl=super_block.ttl.to_bytes(),
-                needle_map=needle_map,
-                counters=counters,
+                needle_map=loaded.needle_map,
+                counters=loaded.counters,
             )
-        except MemoryError:
-            self._owned -= handed_over
+        except BaseException as error:
+            loaded.needle_map.discard()
+            if isinstance(error, MemoryError):
+                self._owned -= handed_over
             raise
         self._owned -= handed_over
         return native
+
+    def _load_map(self, idx_fd: int, version: int, width: int) -> LoadedMap:
+        if not self._may_write:
+            access = Access.NONE
+        elif self._no_write_can_delete:
+            access = Access.DELETE
+        else:
+            access = Access.WRITE
+        return load_needle_map(
+            idx_fd,
+            self._files.index(".idx") if self._index_is_a_file else None,
+            width=width,
+            version=version,
+            options=self._index,
+            access=access,
+        )
 
     # --- what else speaks for it --------------------------------------------------------------
 

@@ -33,6 +33,7 @@ from fastvol.formats.needle import Needle
 from fastvol.formats.replica_placement import ReplicaPlacement
 from fastvol.formats.super_block import SuperBlock
 from fastvol.formats.ttl import TTL
+from fastvol.index.kinds import IN_MEMORY, IndexOptions
 from fastvol.volume.background import in_background
 from fastvol.volume.creation import check_version, create_volume
 from fastvol.volume.facts import VolumeFacts
@@ -96,14 +97,15 @@ class Volume(VolumeFacts):
         volume_id: int,
         *,
         default_offset_width: int,
+        index: IndexOptions = IN_MEMORY,
     ) -> "Volume":
-        """Opens an existing volume.
+        """Opens an existing volume, with a needle map of the given kind.
 
         Raises:
             VolumeDamagedError: it cannot be served; its files are as they were.
         """
         files = VolumeFiles.of(directory, index_directory, collection, volume_id)
-        return cls(open_volume(files, default_offset_width=default_offset_width))
+        return cls(open_volume(files, default_offset_width=default_offset_width, index=index))
 
     @classmethod
     def create(
@@ -118,6 +120,7 @@ class Volume(VolumeFacts):
         version: int = 3,
         offset_width: int = 5,
         preallocate: int = 0,
+        index: IndexOptions = IN_MEMORY,
     ) -> "Volume":
         """Creates an empty volume; a failure leaves nothing behind.
 
@@ -128,7 +131,13 @@ class Volume(VolumeFacts):
         files = VolumeFiles.of(directory, index_directory, collection, volume_id)
         super_block = SuperBlock(version=version, replica_placement=replica_placement, ttl=ttl)
         return cls(
-            create_volume(files, super_block, offset_width=offset_width, preallocate=preallocate)
+            create_volume(
+                files,
+                super_block,
+                offset_width=offset_width,
+                preallocate=preallocate,
+                index=index,
+            )
         )
 
     # --- read-only state ----------------------------------------------------------------------
@@ -206,10 +215,13 @@ class Volume(VolumeFacts):
         if not self._must_reopen:
             return False
         self._finish_swap()
+        self.native.retire_map()
         files = dataclasses.replace(
             self._files, index_directory=self._files.configured_index_directory
         )
-        opened = open_volume(files, default_offset_width=self.offset_width, for_writing=True)
+        opened = open_volume(
+            files, default_offset_width=self.offset_width, index=self._index, for_writing=True
+        )
         if opened.unavailable is not None:
             raise StorageError(f"volume {self.id} is unavailable: {opened.unavailable}")
         if opened.no_write_or_delete:
@@ -262,17 +274,22 @@ class Volume(VolumeFacts):
         """
         if self.unavailable:
             raise DiskIOError(self._unavailable_text())
-        current = self._native
-        if current is None:
-            raise NeedleNotFoundError("not found")
-        return load_needle(
-            current,
-            self._names,
-            key,
-            read_deleted=read_deleted,
-            meta_above=meta_above,
-            nowait=nowait,
-        )
+        while True:
+            current = self._native
+            if current is None:
+                raise NeedleNotFoundError("not found")
+            try:
+                return load_needle(
+                    current,
+                    self._names,
+                    key,
+                    read_deleted=read_deleted,
+                    meta_above=meta_above,
+                    nowait=nowait,
+                )
+            except VolumeClosedError:
+                if self._native is current:
+                    raise
 
     def read(self, key: int, *, read_deleted: bool = False) -> Needle:
         """Reads a whole needle; see :meth:`load` for what it raises."""
@@ -480,6 +497,11 @@ class Volume(VolumeFacts):
 
     def _swap(self, vacuum: Vacuum, old: NativeVolume) -> None:
         with self._writers_waiting(old):
+            try:
+                old.retire_map()
+            except StorageError:
+                vacuum.discard()
+                raise
             vacuum.declare_complete()
             self._swap_unfinished = True
             try:
@@ -488,6 +510,7 @@ class Volume(VolumeFacts):
                 opened = open_volume(
                     self._files,
                     default_offset_width=self.offset_width,
+                    index=self._index,
                     for_writing=not self._must_reopen,
                     append_times_above=old.stat().last_append_ns,
                 )
@@ -530,13 +553,16 @@ class Volume(VolumeFacts):
                 return
             self._drop_vacuum()
             current.seal()
+            durable = True
             try:
                 self.sync()
             except StorageError as error:
                 log.warning("volume %d: sync at close failed: %s", self.id, error)
+                durable = False
             self._last_stat = current.stat()
             self._native = None
             self._gate.close()
+            current.close_map(durable=durable)
 
     def destroy(self, *, keep_vif: bool = False) -> None:
         """Closes the volume and removes its files (volume_write.go: Destroy).

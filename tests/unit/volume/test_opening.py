@@ -14,6 +14,7 @@ import pytest
 from volume_kit import create, named, needle, open_volume, reopen, snapshot
 
 from fastvol._cffi import volume as native_volume
+from fastvol._cffi.compact_map import CompactMap
 from fastvol.errors import (
     DiskIOError,
     NeedleNotFoundError,
@@ -123,9 +124,9 @@ def test_an_error_in_the_middle_leaks_nothing(
     if step == "index_tail":
         monkeypatch.setattr("fastvol.volume.index_repair.index_tail", fail)
     elif step == "load":
-        monkeypatch.setattr(opening.CompactMap, "load", fail)
+        monkeypatch.setattr(CompactMap, "load", fail)
     elif step == "memory":
-        monkeypatch.setattr(opening.CompactMap, "load", no_memory)
+        monkeypatch.setattr(CompactMap, "load", no_memory)
     else:
         monkeypatch.setattr(opening, "NativeVolume", fail)
     with pytest.raises(VolumeDamagedError, match=r"Input/output error|read index|MemoryError"):

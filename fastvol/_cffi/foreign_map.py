@@ -1,0 +1,142 @@
+"""Needle maps that are kept in Python, for C volumes.
+
+The C core calls the functions of a :class:`ForeignMap`, from any thread, without the GIL until the
+call is in Python.  What a function raises becomes an errno there: an error is an error of the
+needle, never "not found".
+"""
+
+import errno
+import logging
+import threading
+from abc import abstractmethod
+from typing import Any
+
+from fastvol._cffi._core import ffi, lib
+from fastvol._cffi.needle_map import MapEntry, NeedleMap
+from fastvol.errors import VolumeClosedError
+
+log = logging.getLogger(__name__)
+
+_alive_lock = threading.Lock()
+_alive: dict[int, tuple[Any, "ForeignMap"]] = {}
+"""Keeps handles and maps as long as C may call them: by the handle's address."""
+
+
+class ForeignMap(NeedleMap):
+    """To be derived from; the five functions below are called while the map is in use by C.
+
+    They may raise :exc:`OSError`, :exc:`MemoryError`, :exc:`VolumeClosedError`; anything else is
+    logged and becomes an I/O error.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, count: int, memory_bytes: int) -> None:
+        """``count`` and ``memory_bytes`` are what the map will say of itself.
+
+        :meth:`freed` is called even when this raises :exc:`MemoryError`.
+        """
+        calls = ffi.new("fv_foreign_calls *")
+        calls.find = lib.fastvol_map_find
+        calls.set = lib.fastvol_map_set
+        calls.remove = lib.fastvol_map_remove
+        calls.scan = lib.fastvol_map_scan
+        calls.free = lib.fastvol_map_free
+        handle = ffi.new_handle(self)
+        with _alive_lock:
+            _alive[_address(handle)] = (handle, self)
+        super().__init__(lib.fv_map_new_foreign(calls, handle, count, memory_bytes))
+
+    @abstractmethod
+    def find_entry(self, needle_id: int) -> tuple[int, int] | None:
+        """(offset in units of 8 bytes, size) or None."""
+
+    @abstractmethod
+    def put_entry(self, needle_id: int, offset: int, size: int) -> None:
+        """Sets an entry."""
+
+    @abstractmethod
+    def remove_entry(self, needle_id: int) -> bool:
+        """Takes an entry out; whether it was there."""
+
+    @abstractmethod
+    def scan_entries(self, first: int, limit: int) -> list[MapEntry]:
+        """Up to ``limit`` entries with id >= ``first``, ascending; fewer are the last ones."""
+
+    @abstractmethod
+    def freed(self) -> None:
+        """C is done with it; called once, by any thread."""
+
+
+def _address(handle: Any) -> int:
+    return int(ffi.cast("uintptr_t", handle))
+
+
+def _errno_of(error: BaseException) -> int:
+    if isinstance(error, VolumeClosedError):
+        return -errno.ESHUTDOWN
+    if isinstance(error, MemoryError):
+        return -errno.ENOMEM
+    if isinstance(error, OSError):
+        return -(error.errno or errno.EIO)
+    log.error("needle map: %r", error)
+    return -errno.EIO
+
+
+@ffi.def_extern(error=-errno.EIO)  # type: ignore[untyped-decorator]
+def fastvol_map_find(handle: Any, needle_id: int, out: Any) -> int:
+    """See ``foreign_map.h``, as for those below."""
+    try:
+        found = ffi.from_handle(handle).find_entry(needle_id)
+    except BaseException as error:  # it has to pass through C
+        return _errno_of(error)
+    if found is None:
+        return 0
+    out.id = needle_id
+    out.offset, out.size = found
+    return 1
+
+
+@ffi.def_extern(error=-errno.EIO)  # type: ignore[untyped-decorator]
+def fastvol_map_set(handle: Any, needle_id: int, offset: int, size: int) -> int:
+    """Sets one entry."""
+    try:
+        ffi.from_handle(handle).put_entry(needle_id, offset, size)
+    except BaseException as error:
+        return _errno_of(error)
+    return 0
+
+
+@ffi.def_extern(error=-errno.EIO)  # type: ignore[untyped-decorator]
+def fastvol_map_remove(handle: Any, needle_id: int) -> int:
+    """Takes one entry out."""
+    try:
+        return int(ffi.from_handle(handle).remove_entry(needle_id))
+    except BaseException as error:
+        return _errno_of(error)
+
+
+@ffi.def_extern(error=-errno.EIO)  # type: ignore[untyped-decorator]
+def fastvol_map_scan(handle: Any, first: int, out: Any, capacity: int) -> int:
+    """Copies entries out."""
+    try:
+        found = ffi.from_handle(handle).scan_entries(first, capacity)
+        for i, (needle_id, offset, size) in enumerate(found):
+            cell = out[i]
+            cell.id = needle_id
+            cell.offset = offset
+            cell.size = size
+    except BaseException as error:
+        return _errno_of(error)
+    return len(found)
+
+
+@ffi.def_extern()  # type: ignore[untyped-decorator]
+def fastvol_map_free(handle: Any) -> None:
+    """The C map is gone."""
+    with _alive_lock:
+        _, gone = _alive.pop(_address(handle))
+    try:
+        gone.freed()
+    except Exception as error:
+        log.error("closing a needle map: %r", error)
