@@ -7,8 +7,10 @@ needle, never "not found".
 
 import errno
 import logging
+import sys
 import threading
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 from fastvol._cffi._core import ffi, lib
@@ -132,8 +134,10 @@ def fastvol_map_scan(handle: Any, first: int, out: Any, capacity: int) -> int:
 
 
 @ffi.def_extern()  # type: ignore[untyped-decorator]
-def fastvol_map_free(handle: Any) -> None:
+def fastvol_map_free(handle: Any, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
     """The C map is gone."""
+    if is_finalizing():
+        return  # this module's names are gone, too
     with _alive_lock:
         _, gone = _alive.pop(_address(handle))
     try:

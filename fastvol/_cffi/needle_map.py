@@ -9,7 +9,7 @@ that is not in memory may have forgotten the size of a deleted one (-1), or the 
 import errno
 import os
 from collections.abc import Iterator
-from typing import Any, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 from fastvol._cffi._core import ffi, lib
 from fastvol.errors import DiskIOError, VolumeClosedError
@@ -105,6 +105,9 @@ class NeedleMap:
     """
 
     __slots__ = ("__weakref__", "cdata")
+
+    takes_writes: ClassVar[bool] = True
+    """Otherwise only deletions."""
 
     def __init__(self, handle: Any) -> None:
         """Takes over an ``fv_map *``; :exc:`MemoryError` when it is NULL."""

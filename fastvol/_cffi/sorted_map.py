@@ -41,6 +41,8 @@ class SortedMap(NeedleMap):
 
     __slots__ = ()
 
+    takes_writes = False
+
     def __init__(self, fd: int, offset_width: int, figures: IndexFigures) -> None:
         """Takes the descriptor over, also when it fails.
 

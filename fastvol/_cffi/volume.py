@@ -195,6 +195,11 @@ class NativeVolume:
         """Lets appends go on."""
         lib.fv_volume_resume(self._pointer)
 
+    @property
+    def map_takes_writes(self) -> bool:
+        """Whether its map takes more than deletions."""
+        return self._map is None or self._map.takes_writes
+
     def retire_map(self) -> None:
         """Frees the map's files for another map, before this volume's files are opened anew.
 

@@ -91,7 +91,7 @@ class Database:
             result = work(db)
         except plyvel.Error as error:
             self.give_up()
-            raise self._failure(str(error)) from error
+            raise self._failure(_words(error)) from error
         finally:
             self._give_back()
         if lib.fv_guard_lost_pages() != self._lost_pages:
@@ -137,6 +137,7 @@ class Database:
         write_buffer = max(
             LEVELDB_WRITE_BUFFER_BYTES_MIN, memory * self.size.write_buffer // self.size.memory
         )
+        lib.fv_guard_install()
         self._lost_pages = lib.fv_guard_lost_pages()
         try:
             self._db = plyvel.DB(
@@ -155,7 +156,7 @@ class Database:
             if isinstance(error, plyvel.CorruptionError):
                 self.give_up()
             if isinstance(error, plyvel.Error):
-                raise self._failure(str(error)) from error
+                raise self._failure(_words(error)) from error
             raise
         self._create = False
 
@@ -269,6 +270,13 @@ class DatabasePool:
 
 
 shared_pool = DatabasePool()
+
+
+def _words(error: plyvel.Error) -> str:
+    """Its message comes as bytes."""
+    return " ".join(
+        one.decode(errors="replace") if isinstance(one, bytes) else str(one) for one in error.args
+    )
 
 
 def remove_database(directory: Path) -> None:

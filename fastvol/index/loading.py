@@ -64,7 +64,7 @@ def load_needle_map(
     if options.kind != "memory" and idx_path is not None:
         figures = IndexFigures(idx_fd, width, version)
         try:
-            opened = _open_on_disk(idx_fd, idx_path, width, figures, options, access)
+            opened = _open_on_disk(idx_fd, idx_path, width, figures, options=options, access=access)
         except (OSError, DiskIOError) as error:
             log.error("%s: its map is kept in memory: %s", idx_path, error)
         else:
@@ -78,6 +78,7 @@ def _open_on_disk(
     idx_path: Path,
     width: int,
     figures: IndexFigures,
+    *,
     options: IndexOptions,
     access: Access,
 ) -> NeedleMap:

@@ -212,26 +212,34 @@ class Volume(VolumeFacts):
             raise StorageError(self._unavailable_text())
         if self.closed:
             raise VolumeClosedError(f"volume {self.id} is closed")
-        if not self._must_reopen:
+        old = self.native
+        if not self._must_reopen and old.map_takes_writes:
             return False
         self._finish_swap()
-        self.native.retire_map()
+        with self._writers_waiting(old):
+            old.retire_map()
+            opened = self._open_for_writing()
+            self._gate.replace(opened)
+            with self._sync_lock:
+                self._install(opened)
+                self._sync_failure = ""
+            self._must_reopen = False
+            old.seal()
+        return True
+
+    def _open_for_writing(self) -> OpenedVolume:
         files = dataclasses.replace(
             self._files, index_directory=self._files.configured_index_directory
         )
         opened = open_volume(
             files, default_offset_width=self.offset_width, index=self._index, for_writing=True
         )
+        if opened.unavailable is None and not opened.no_write_or_delete:
+            return opened
+        opened.native.close_map(durable=False)
         if opened.unavailable is not None:
             raise StorageError(f"volume {self.id} is unavailable: {opened.unavailable}")
-        if opened.no_write_or_delete:
-            raise VolumeReadOnlyError("; ".join(reason.words for reason in opened.damage))
-        self._gate.replace(opened)
-        with self._sync_lock:
-            self._install(opened)
-            self._sync_failure = ""
-        self._must_reopen = False
-        return True
+        raise VolumeReadOnlyError("; ".join(reason.words for reason in opened.damage))
 
     def _persist_mark(self, *, read_only: bool, can_delete: bool, doing: str) -> None:
         info = dataclasses.replace(

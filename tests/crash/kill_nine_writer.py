@@ -10,10 +10,12 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import cast
 
 from fastvol._cffi.crc32c import crc32c
 from fastvol._cffi.vacuum import Order
 from fastvol.formats.needle import Needle
+from fastvol.index.kinds import IndexKind, IndexOptions
 from fastvol.volume.vacuum import VacuumPlan
 from fastvol.volume.volume import Volume
 
@@ -67,7 +69,8 @@ def vacuum(volume: Volume, seed: int) -> None:
 
 def main() -> None:
     directory, seed, version = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    volume = Volume.open(directory, directory, "", 1, default_offset_width=5)
+    index = IndexOptions(cast(IndexKind, sys.argv[4]))
+    volume = Volume.open(directory, directory, "", 1, default_offset_width=5, index=index)
     if volume.read_only:
         tell(f"refused: {volume.read_only_reasons}")
         sys.exit(1)

@@ -16,12 +16,13 @@ from kill_nine_writer import cookie, payload
 from fastvol.errors import NeedleNotFoundError
 from fastvol.formats.replica_placement import ReplicaPlacement
 from fastvol.formats.ttl import EMPTY
+from fastvol.index.kinds import IndexKind, IndexOptions
 from fastvol.store.compaction_recovery import reconcile_compactions
 from fastvol.volume.volume import Volume
 
 pytestmark = pytest.mark.crash
 
-ROUNDS = 100
+ROUNDS: dict[IndexKind, int] = {"memory": 100, "leveldb": 40}
 SECONDS_MAX = 30
 GONE = -1
 WRITER = Path(__file__).with_name("kill_nine_writer.py")
@@ -89,8 +90,10 @@ def lines_until(process: subprocess.Popen[bytes], deadline: float) -> bytes:
     return bytes(said)
 
 
-def run_and_kill(directory: Path, seed: int, model: Model, chance: random.Random) -> None:
-    command = [sys.executable, str(WRITER), str(directory), str(seed), str(model.version)]
+def run_and_kill(
+    directory: Path, seed: int, model: Model, chance: random.Random, kind: IndexKind
+) -> None:
+    command = [sys.executable, str(WRITER), str(directory), str(seed), str(model.version), kind]
     environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environ) as process:
         try:
@@ -110,7 +113,10 @@ def run_and_kill(directory: Path, seed: int, model: Model, chance: random.Random
         model.take(line)
 
 
-def test_every_acknowledged_operation_survives(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", list(ROUNDS))
+def test_every_acknowledged_operation_survives(tmp_path: Path, kind: IndexKind) -> None:
+    """With a map that is a cache of the index as well as with one in memory."""
+    rounds = ROUNDS[kind]
     Volume.create(
         tmp_path, tmp_path, "", 1, replica_placement=ReplicaPlacement.parse("000"), ttl=EMPTY
     ).close()
@@ -119,15 +125,17 @@ def test_every_acknowledged_operation_survives(tmp_path: Path) -> None:
     chance = random.Random(seed)
     model = Model()
     revisions = set()
-    for round_number in range(ROUNDS):
-        run_and_kill(tmp_path, seed + round_number, model, chance)
+    for round_number in range(rounds):
+        run_and_kill(tmp_path, seed + round_number, model, chance, kind)
         reconcile_compactions(tmp_path, tmp_path, loaded=())
-        volume = Volume.open(tmp_path, tmp_path, "", 1, default_offset_width=5)
+        volume = Volume.open(
+            tmp_path, tmp_path, "", 1, default_offset_width=5, index=IndexOptions(kind)
+        )
         revisions.add(volume.super_block.compaction_revision)
         assert not volume.read_only, volume.read_only_reasons
         model.check(volume)
         volume.close()
         assert (tmp_path / "1.idx").stat().st_size % 17 == 0
         assert (tmp_path / "1.dat").stat().st_size % 8 == 0
-    assert model.operations > ROUNDS * 10
-    assert len(revisions) > ROUNDS / 2  # vacuums were committed, too
+    assert model.operations > rounds * 10
+    assert len(revisions) > rounds / 2  # vacuums were committed, too

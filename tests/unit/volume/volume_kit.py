@@ -10,6 +10,7 @@ from fastvol.formats.index_entry import IndexEntry, iter_rows
 from fastvol.formats.needle import Needle, actual_size, decode
 from fastvol.formats.replica_placement import ReplicaPlacement
 from fastvol.formats.ttl import EMPTY, TTL
+from fastvol.index.kinds import IN_MEMORY, IndexOptions
 from fastvol.volume.volume import Volume
 
 FIRST = 8
@@ -52,6 +53,7 @@ def create(
     version: int = 3,
     offset_width: int = 5,
     preallocate: int = 0,
+    index: IndexOptions = IN_MEMORY,
 ) -> Volume:
     return Volume.create(
         directory,
@@ -63,6 +65,7 @@ def create(
         version=version,
         offset_width=offset_width,
         preallocate=preallocate,
+        index=index,
     )
 
 
@@ -73,6 +76,7 @@ def open_volume(
     collection: str = "",
     index_directory: Path | None = None,
     default_offset_width: int = 5,
+    index: IndexOptions = IN_MEMORY,
 ) -> Volume:
     return Volume.open(
         directory,
@@ -80,6 +84,7 @@ def open_volume(
         collection,
         volume_id,
         default_offset_width=default_offset_width,
+        index=index,
     )
 
 

@@ -1,0 +1,204 @@
+"""Opening LevelDB on use, closing it when unused, and what all of them share."""
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from fastvol._cffi._core import lib
+from fastvol.errors import VolumeClosedError
+from fastvol.index import database as database_module
+from fastvol.index.database import Database, DatabasePool, remove_database
+from fastvol.index.kinds import SIZE_CLASSES, SizeClass
+from fastvol.limits import KIB, LEVELDB_CACHE_BYTES_MIN, LEVELDB_DESCRIPTORS, MIB
+
+SIZE = SIZE_CLASSES["leveldb"]
+
+
+def made(path: Path, pool: DatabasePool, idle_hours: int = 0) -> Database:
+    database = Database(path, SIZE, idle_hours, pool)
+    database.run(lambda db: db.put(b"key", path.name.encode()))
+    return database
+
+
+def value(database: Database) -> bytes:
+    found = database.run(lambda db: db.get(b"key"))
+    assert isinstance(found, bytes)
+    return found
+
+
+def test_unused_ones_are_closed_when_too_many_are_open(tmp_path: Path) -> None:
+    pool = DatabasePool(open_max=3)
+    databases = [made(tmp_path / str(i), pool) for i in range(8)]
+    assert pool.open_count == 3
+    for _ in range(2):
+        for i, database in enumerate(databases):
+            assert value(database) == str(i).encode()
+            assert pool.open_count == 3
+    for database in databases:
+        database.close()
+    assert pool.open_count == 0
+
+
+def test_the_one_used_least_recently_goes_first(tmp_path: Path) -> None:
+    pool = DatabasePool(open_max=2)
+    first, second = made(tmp_path / "1", pool), made(tmp_path / "2", pool)
+    value(first)
+    third = made(tmp_path / "3", pool)
+    assert pool.memory_of(first) and pool.memory_of(third) and not pool.memory_of(second)
+
+
+def test_one_in_use_is_not_closed(tmp_path: Path) -> None:
+    pool = DatabasePool(open_max=1)
+    busy = made(tmp_path / "busy", pool)
+    inside, go_on = threading.Event(), threading.Event()
+
+    def use(db: object) -> None:
+        inside.set()
+        assert go_on.wait(10)
+        assert db.get(b"key") == b"busy"  # type: ignore[attr-defined]
+
+    thread = threading.Thread(target=busy.run, args=(use,))
+    thread.start()
+    assert inside.wait(10)
+    other = made(tmp_path / "other", pool)
+    assert pool.open_count == 2
+    closing = threading.Thread(target=busy.close)
+    closing.start()
+    closing.join(0.05)
+    assert closing.is_alive()  # it waits for the use
+    go_on.set()
+    thread.join(10)
+    closing.join(10)
+    assert pool.open_count == 1
+    with pytest.raises(VolumeClosedError):
+        value(busy)
+    other.close()
+
+
+def test_idle_ones_are_closed_by_real_idleness(tmp_path: Path) -> None:
+    pool = DatabasePool()
+    used, idle = made(tmp_path / "used", pool, 2), made(tmp_path / "idle", pool, 2)
+    never = made(tmp_path / "never", pool)
+    now = time.monotonic()
+    used.last_used = now + 3600
+    assert pool.unload_idle(now + 2 * 3600 - 1) == 0
+    assert pool.unload_idle(now + 2 * 3600 + 1) == 1
+    assert not pool.memory_of(idle) and pool.memory_of(used) and pool.memory_of(never)
+    assert value(idle) == b"idle"
+    assert pool.unload_idle(now + 10 * 3600) == 2
+    assert pool.open_count == 1
+    for database in (used, idle, never):
+        database.close()
+
+
+def test_the_idle_are_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database_module, "LEVELDB_IDLE_CHECK_SECONDS", 0.01)
+    pool = DatabasePool()
+    idle = made(tmp_path / "idle", pool, 1)
+    idle.last_used -= 3601
+    deadline = time.monotonic() + 10
+    while pool.open_count and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert pool.open_count == 0
+
+
+def test_memory_is_shared_out_of_one_budget(tmp_path: Path) -> None:
+    """The first get what their class says, later ones less, and none nothing."""
+    pool = DatabasePool(memory_max=16 * MIB)
+    databases = [made(tmp_path / str(i), pool) for i in range(30)]
+    grants = [pool.memory_of(database) for database in databases]
+    assert grants[0] == 2 * MIB
+    assert grants == sorted(grants, reverse=True)
+    assert grants[-1] == LEVELDB_CACHE_BYTES_MIN
+    assert sum(grants) <= 16 * MIB + 30 * LEVELDB_CACHE_BYTES_MIN
+    for database in databases:
+        database.close()
+    again = made(tmp_path / "again", pool)
+    assert pool.memory_of(again) == 2 * MIB
+    again.close()
+
+
+def test_size_classes_are_upstreams() -> None:
+    assert {
+        "leveldb": SizeClass(2 * MIB, 1 * MIB),
+        "leveldbMedium": SizeClass(4 * MIB, 2 * MIB),
+        "leveldbLarge": SizeClass(8 * MIB, 4 * MIB),
+    } == SIZE_CLASSES
+    assert SIZE.memory == 4 * MIB and LEVELDB_CACHE_BYTES_MIN == 192 * KIB
+
+
+def test_descriptors_of_an_open_one(tmp_path: Path) -> None:
+    """What the limit reckons with."""
+    before = len(os.listdir("/proc/self/fd"))
+    database = made(tmp_path / "db", DatabasePool())
+    assert len(os.listdir("/proc/self/fd")) - before <= LEVELDB_DESCRIPTORS
+    database.close()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_directory_that_vanished_is_not_an_empty_database(tmp_path: Path) -> None:
+    pool = DatabasePool()
+    database = made(tmp_path / "db", pool)
+    database.last_used -= 10
+    assert database.unload_if_unused(database.last_used)
+    remove_database(database.directory)
+    for _ in range(2):
+        with pytest.raises(OSError, match="does not exist"):
+            value(database)
+    database.close()
+
+
+def test_an_error_is_remembered(tmp_path: Path) -> None:
+    """It is used on, but nobody ever opens it again."""
+    pool = DatabasePool(open_max=1)
+    database = made(tmp_path / "db", pool)
+    database.give_up()
+    assert value(database) == b"db"
+    assert not (database.directory / "CURRENT").exists()
+    other = made(tmp_path / "other", pool)
+    assert pool.memory_of(database)
+    assert value(database) == b"db"
+    database.close()
+    assert not database.directory.exists()
+    other.close()
+
+
+def test_no_answer_is_believed_after_a_page_was_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class _Counting:
+        """The core, with a count of lost pages that tests set."""
+
+        lost = 0
+
+        def fv_guard_install(self) -> None:
+            """Not needed."""
+
+        def fv_guard_lost_pages(self) -> int:
+            return self.lost
+
+    counting = _Counting()
+    monkeypatch.setattr(database_module, "lib", counting)
+    database = made(tmp_path / "db", DatabasePool())
+
+    def lose(_: object) -> None:
+        counting.lost += 1
+
+    with pytest.raises(OSError, match="a table could not be read"):
+        database.run(lose)
+    assert value(database) == b"db"  # opened anew
+
+    def in_use(_: object) -> None:
+        counting.lost += 1
+        with pytest.raises(OSError, match="a table could not be read"):
+            value(database)
+
+    with pytest.raises(OSError, match="a table could not be read"):
+        database.run(in_use)
+    assert value(database) == b"db"
+    database.close()
+    monkeypatch.undo()
+    assert lib.fv_guard_lost_pages() >= 0
