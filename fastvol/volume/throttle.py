@@ -1,0 +1,42 @@
+"""Holding background work to so many bytes per second."""
+
+import time
+from collections.abc import Callable
+
+
+class Throttle:
+    """Sleeps whenever more was spent than the time since the last pause allows.
+
+    A worker that was slower than its rate for a while may not catch up with a burst.  Not for
+    several threads.
+    """
+
+    def __init__(
+        self,
+        bytes_per_second: int,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        """``bytes_per_second`` 0 means no limit.
+
+        Raises:
+            ValueError: it is negative.
+        """
+        if bytes_per_second < 0:
+            raise ValueError(f"a rate of {bytes_per_second} bytes per second makes no sense")
+        self.bytes_per_second = bytes_per_second
+        self._clock = clock
+        self._sleep = sleep
+        self._paid_until = clock()
+
+    def spend(self, n_bytes: int) -> None:
+        """Accounts for work done, and waits until it was allowed to be done."""
+        if not self.bytes_per_second or n_bytes <= 0:
+            return
+        now = self._clock()
+        cost = n_bytes / self.bytes_per_second
+        # What was not used up to now is gone, except for the time that this work itself took.
+        self._paid_until = max(self._paid_until + cost, now)
+        if self._paid_until > now:
+            self._sleep(self._paid_until - now)
