@@ -21,6 +21,8 @@ HEADERS = [
     "volume.h",
     "scan.h",
     "scrub.h",
+    "visit.h",
+    "compare.h",
     "content_type.h",
     "serve.h",
 ]
