@@ -79,6 +79,16 @@ LAST_WRITE_ROWS_MAX: Final = 65536
 OFFSET_WIDTH_DEFAULT: Final = 5
 """Bytes of an offset in new volumes when nothing speaks for 4."""
 
+# --- vacuum -------------------------------------------------------------------------------------
+VACUUM_STEP_BYTES: Final = 1024 * KIB
+"""Copied at a time; between two steps a vacuum can be throttled and stopped."""
+BACKGROUND_NICENESS: Final = 15
+"""Of threads that copy or check whole volumes; 0 is normal, 19 the lowest priority."""
+VACUUM_PAUSED_BYTES: Final = 64 * KIB
+"""With no more than so many bytes of index rows to catch up with, writers may be kept waiting."""
+VACUUM_CATCH_UP_ROUNDS: Final = 64
+"""After so many steps of catching up the writers are kept waiting for the rest, whatever it is."""
+
 # --- store --------------------------------------------------------------------------------------
 VOLUME_COUNT_DEFAULT: Final = 8
 DISK_CHECK_SECONDS: Final = 60

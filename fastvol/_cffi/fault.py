@@ -17,6 +17,7 @@ NO_MEMORY: Final[int] = lib.FV_NO_MEMORY
 BUSY: Final[int] = lib.FV_BUSY
 READ_ONLY: Final[int] = lib.FV_READ_ONLY
 BAD_META: Final[int] = lib.FV_BAD_META
+WRONG_ID: Final[int] = lib.FV_WRONG_ID
 BAD_NEEDLE: Final[int] = lib.FV_BAD_NEEDLE
 SHORT: Final[int] = lib.FV_NEEDLE_SHORT
 SIZE_MISMATCH: Final[int] = lib.FV_NEEDLE_SIZE_MISMATCH

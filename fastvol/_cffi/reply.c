@@ -144,7 +144,7 @@ static int is_plain(const work *w)
 {
     unsigned odd = FV_NEEDLE_HAS_TTL | FV_NEEDLE_HAS_PAIRS | FV_NEEDLE_CHUNK_MANIFEST;
     if ((w->needle.flags & odd) != 0 || w->needle.cookie != w->request->cookie ||
-        w->needle.data_size == 0)
+        w->needle.id != w->request->needle_id || w->needle.data_size == 0)
         return 0;
     return !is_compressed(&w->needle) || w->request->accepts_gzip;
 }

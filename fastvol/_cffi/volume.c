@@ -32,6 +32,7 @@ fv_volume *fv_volume_new(const fv_volume_spec *spec, fv_map *map, const fv_count
     memcpy(volume->ttl, spec->ttl, sizeof volume->ttl);
     volume->size_max = (uint64_t)1 << (spec->offset_width == 5 ? 43 : 35);
     pthread_mutex_init(&volume->write_lock, NULL);
+    pthread_cond_init(&volume->unpaused, NULL);
     pthread_mutex_init(&volume->stat_lock, NULL);
     pthread_mutex_init(&volume->mapping_lock, NULL);
     pthread_mutex_init(&volume->once_lock, NULL);
@@ -69,6 +70,7 @@ void fv_volume_unref(fv_volume *volume)
     fv_map_free(volume->map);
     free(volume->once);
     pthread_mutex_destroy(&volume->write_lock);
+    pthread_cond_destroy(&volume->unpaused);
     pthread_mutex_destroy(&volume->stat_lock);
     pthread_mutex_destroy(&volume->mapping_lock);
     pthread_mutex_destroy(&volume->once_lock);
@@ -95,7 +97,33 @@ void fv_volume_seal(fv_volume *volume)
 {
     pthread_mutex_lock(&volume->write_lock);
     volume->sealed = 1;
+    volume->paused = 0;
+    pthread_cond_broadcast(&volume->unpaused);
     pthread_mutex_unlock(&volume->write_lock);
+}
+
+void fv_volume_pause(fv_volume *volume)
+{
+    pthread_mutex_lock(&volume->write_lock);
+    assert(!volume->paused);
+    volume->paused = 1;
+    pthread_mutex_unlock(&volume->write_lock);
+}
+
+void fv_volume_resume(fv_volume *volume)
+{
+    pthread_mutex_lock(&volume->write_lock);
+    volume->paused = 0;
+    pthread_cond_broadcast(&volume->unpaused);
+    pthread_mutex_unlock(&volume->write_lock);
+}
+
+uint64_t fv_volume_settled_idx_size(fv_volume *volume)
+{
+    pthread_mutex_lock(&volume->write_lock);
+    uint64_t size = volume->stat.idx_size;
+    pthread_mutex_unlock(&volume->write_lock);
+    return size;
 }
 
 unsigned fv_volume_flags(const fv_volume *volume)
@@ -131,6 +159,11 @@ fv_map *fv_volume_map(fv_volume *volume)
 int fv_volume_version(const fv_volume *volume)
 {
     return volume->version;
+}
+
+int fv_volume_offset_width(const fv_volume *volume)
+{
+    return volume->offset_width;
 }
 
 uint32_t fv_volume_id(const fv_volume *volume)

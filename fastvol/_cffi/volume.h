@@ -6,6 +6,9 @@
  * A volume is reference counted, so that whoever is sending from it keeps its files open while an
  * unmount or a vacuum replaces it; `fv_volume_seal` ends its writes before that.
  *
+ * A vacuum pauses the writers for its last steps: they wait, and are then either resumed or told that
+ * this object is sealed and that there is another one.
+ *
  * An append that fails is undone by cutting both files back.  When even that fails, the files no
  * longer end where we think they do, and the volume takes no append until it is opened anew. */
 #ifndef FASTVOL_VOLUME_H
@@ -30,6 +33,7 @@ typedef struct fv_volume fv_volume;
 #define FV_BUSY -19      /* another writer holds the lock, and the caller must not wait */
 #define FV_READ_ONLY -20
 #define FV_BAD_META -21  /* metadata length out of bounds */
+#define FV_WRONG_ID -23  /* the record is that of another needle: fault.found_id */
 #define FV_BAD_NEEDLE -22 /* a field is longer than a record can hold */
 
 #define FV_READ_DELETED 1  /* a deleted needle whose size is still known is read */
@@ -101,6 +105,10 @@ void fv_volume_get_stat(fv_volume *volume, fv_volume_stat *out);
 void fv_volume_set_flags(fv_volume *volume, unsigned flags);
 /* Waits for the append under way; every later one gives FV_CLOSED.  Reads go on. */
 void fv_volume_seal(fv_volume *volume);
+/* Waits for the append under way; later ones wait (nowait: FV_BUSY) until fv_volume_resume or
+ * fv_volume_seal.  Not nested. */
+void fv_volume_pause(fv_volume *volume);
+void fv_volume_resume(fv_volume *volume);
 int fv_volume_dat_fd(fv_volume *volume);
 /* 1 when some live entry has no payload. */
 int fv_volume_has_live_empty_file(fv_volume *volume);
@@ -135,6 +143,9 @@ void fv_reserve(int fd, uint64_t size);
 /* For the fast read. */
 unsigned fv_volume_flags(const fv_volume *volume);
 int fv_volume_version(const fv_volume *volume);
+int fv_volume_offset_width(const fv_volume *volume);
+/* Size of the index once the append under way has reached the map, too. */
+uint64_t fv_volume_settled_idx_size(fv_volume *volume);
 uint32_t fv_volume_id(const fv_volume *volume);
 void fv_volume_ttl(const fv_volume *volume, uint8_t out[2]);
 /* Reads exactly `length` bytes into `out`; FV_OK, FV_COLD, FV_NEEDLE_SHORT, FV_IO_ERROR. */

@@ -174,6 +174,14 @@ class NativeVolume:
         """Ends all appends for good, after the one under way; later ones raise ``CLOSED``."""
         lib.fv_volume_seal(self._pointer)
 
+    def pause(self) -> None:
+        """Keeps appends waiting, after the one under way, until :meth:`resume` or :meth:`seal`."""
+        lib.fv_volume_pause(self._pointer)
+
+    def resume(self) -> None:
+        """Lets appends go on."""
+        lib.fv_volume_resume(self._pointer)
+
     def entry(self, needle_id: int) -> tuple[int, int] | None:
         """(offset in bytes, body size) of the map's entry, deleted ones included."""
         entry = ffi.new("fv_entry *")

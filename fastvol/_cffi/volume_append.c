@@ -21,11 +21,16 @@ static uint64_t now_ns(void)
 
 static int take_write_lock(fv_volume *volume, int nowait)
 {
-    if (!nowait) {
+    if (!nowait)
         pthread_mutex_lock(&volume->write_lock);
+    else if (pthread_mutex_trylock(&volume->write_lock) != 0)
+        return FV_BUSY;
+    while (volume->paused && !nowait)
+        pthread_cond_wait(&volume->unpaused, &volume->write_lock);
+    if (!volume->paused)
         return FV_OK;
-    }
-    return pthread_mutex_trylock(&volume->write_lock) == 0 ? FV_OK : FV_BUSY;
+    pthread_mutex_unlock(&volume->write_lock);
+    return FV_BUSY;
 }
 
 static int pwritev_all(int fd, struct iovec *parts, int count, uint64_t offset)

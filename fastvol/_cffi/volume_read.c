@@ -14,6 +14,16 @@ static int no_payload(fv_read *out)
     return FV_NEEDLE_OUT_OF_RANGE;
 }
 
+/* No checksum covers the id, in the record or in the index row that leads here.  Upstream serves
+ * whatever it finds; a damaged row must not lead to another object's bytes. */
+static int check_id(uint64_t id, fv_read *out)
+{
+    if (out->needle.id == id)
+        return FV_OK;
+    out->fault.found_id = out->needle.id;
+    return FV_WRONG_ID;
+}
+
 int fv_volume_read_record(fv_volume *volume, int32_t size, unsigned mode, fv_read *out)
 {
     uint64_t length = fv_needle_actual_size(size, volume->version);
@@ -82,7 +92,9 @@ static int check_empty(fv_volume *volume, unsigned mode, fv_read *out)
     fv_needle_parse_header(header, &found);
     out->fault.found_id = found.id;
     out->fault.found_size = found.size;
-    return out->fault.found_size == 0 ? FV_OK : FV_NEEDLE_SIZE_MISMATCH;
+    if (found.size != 0)
+        return FV_NEEDLE_SIZE_MISMATCH;
+    return found.id == out->needle.id ? FV_OK : FV_WRONG_ID;
 }
 
 static int read_at(fv_volume *volume, int32_t size, unsigned mode, fv_read *out)
@@ -122,7 +134,7 @@ int fv_volume_read(fv_volume *volume, uint64_t id, unsigned mode, fv_read *out)
             result = FV_NEEDLE_SIZE_MISMATCH;
         }
     }
-    return result;
+    return result == FV_OK ? check_id(id, out) : result;
 }
 
 void fv_read_release(fv_read *read)

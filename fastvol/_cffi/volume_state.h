@@ -32,6 +32,8 @@ struct fv_volume {
     pthread_mutex_t write_lock;
     int sealed; /* both under write_lock, never reset */
     int broken;
+    int paused; /* under write_lock */
+    pthread_cond_t unpaused;
     /* Guards the numbers below; held for a few instructions only. */
     pthread_mutex_t stat_lock;
     fv_volume_stat stat;

@@ -120,7 +120,7 @@ def _storage_flags() -> list[Flag]:
             "hours until an unused leveldb is closed; 0: never",
             _NOT_BUILT,
         ),
-        Flag("compactionMBps", "int", 0, "byte rate of compactions; 0: no limit", _NOT_BUILT),
+        Flag("compactionMBps", "int", 0, "byte rate of a vacuum in MB/s; 0: no limit"),
         Flag(
             "maintenanceMBps",
             "int",

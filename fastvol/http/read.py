@@ -259,7 +259,7 @@ class _Reply:
         if span.length <= 0:
             return b""
         offset = stored.data_offset + span.start
-        native = self._volume.native.share()
+        native = stored.native.share()
         try:
             if stored.needle.size > PAGED_READ_BYTES:
                 self._only_in_thread()
@@ -281,7 +281,7 @@ class _Reply:
         self._only_in_thread()
         frame = ranges.multipart_ranges(wanted.spans, size, mime, ranges.new_boundary())
         pieces = bytearray()
-        native = self._volume.native.share()
+        native = stored.native.share()
         try:
             for head, span in zip(frame.heads, wanted.spans, strict=True):
                 pieces += head

@@ -2,7 +2,9 @@
 
 A handler is a function from request to response, named in a table by its method. A plain function
 may block: it runs on a thread. A coroutine function runs on the control plane's loop and must not
-block. Everything common to all calls is here: the gates before, the status of an error after.
+block. The handler of a method that streams its replies is a plain function from request and ``send``:
+``send(reply)`` waits until the reply is on its way, and is False when the caller has gone.
+Everything common to all calls is here: the gates before, the status of an error after.
 Methods without a handler are refused, so that a caller sees at once what is missing.
 """
 
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Mapping
 from inspect import iscoroutinefunction
 from typing import Any, Final
@@ -31,7 +34,7 @@ _UNDECODABLE: Final = (
     "grpc: failed to unmarshal the received message: proto: cannot parse invalid wire-format data"
 )
 
-Handler = Callable[[Any], Any]
+Handler = Callable[..., Any]
 
 log = logging.getLogger(__name__)
 
@@ -41,13 +44,15 @@ def volume_server_handler(
 ) -> grpc.GenericRpcHandler[Any, Any]:
     """What a gRPC server needs to serve VolumeServer with the given handlers.
 
-    A method named twice, unknown to the service or streaming is a mistake of the caller's.
+    A method named twice, unknown to the service or with streamed requests is a mistake of the
+    caller's.
     """
     handlers: dict[str, Handler] = {}
     for table in handler_tables:
         for name, handler in table.items():
             method = VOLUME_SERVER.methods_by_name[name]
-            assert not (method.client_streaming or method.server_streaming), name
+            assert not method.client_streaming, name
+            assert not (method.server_streaming and iscoroutinefunction(handler)), name
             assert name not in handlers, f"two handlers for {name}"
             handlers[name] = handler
     return grpc.method_handlers_generic_handler(
@@ -85,6 +90,8 @@ def _guarded(method: MethodDescriptor, handler: Handler, gates: Gates) -> Callab
             gates.check(name, context.peer())
             if iscoroutinefunction(handler):
                 return await handler(request)
+            if method.server_streaming:
+                return await _stream(handler, request, context)
             return await asyncio.to_thread(handler, request)
         except DecodeError:
             code, text = grpc.StatusCode.INTERNAL, _UNDECODABLE
@@ -95,6 +102,30 @@ def _guarded(method: MethodDescriptor, handler: Handler, gates: Gates) -> Callab
         return await context.abort(code, text)
 
     return call
+
+
+async def _stream(
+    handler: Callable[[Any, Callable[[Any], bool]], None],
+    request: Any,
+    context: grpc.aio.ServicerContext[Any, Any],
+) -> None:
+    """Runs a streaming handler on a thread; its messages are written here."""
+    loop = asyncio.get_running_loop()
+    gone = threading.Event()
+
+    def send(message: Any) -> bool:
+        if gone.is_set():
+            return False
+        try:
+            asyncio.run_coroutine_threadsafe(context.write(message), loop).result()
+        except Exception:  # whatever it is, nothing reaches the caller any more
+            gone.set()
+        return not gone.is_set()
+
+    try:
+        await asyncio.to_thread(handler, request, send)
+    finally:
+        gone.set()
 
 
 def _not_built(name: str) -> Handler:

@@ -43,6 +43,7 @@ from fastvol.server.membership import Membership
 from fastvol.server.reload import Reload, access_rules
 from fastvol.store.options import StoreOptions
 from fastvol.store.store import Store
+from fastvol.store.vacuuming import Vacuuming
 from fastvol.version import full_version
 
 log = logging.getLogger(__name__)
@@ -164,13 +165,14 @@ class _Server:
         masters = membership.masters if membership is not None else None
         heartbeat = membership.heartbeat if membership is not None else None
         facts = NodeFacts(full_version(store.usual_offset_width()), config.data_center, config.rack)
+        vacuuming = Vacuuming(store, bytes_per_second=config.compaction_bytes_per_second)
         return volume_server_handler(
             gates,
             AdminHandlers(store, masters, gates).table(),
             NodeHandlers(store, masters, heartbeat, facts).table(),
             VolumeStatusHandlers(store).table(),
             NeedleHandlers(store).table(),
-            VacuumHandlers(store).table(),
+            VacuumHandlers(store, vacuuming).table(),
         )
 
     def _is_white_listed(self, host: str) -> bool:

@@ -377,6 +377,12 @@ class Store:
             # It may have opened its files anew.
             self.table.refresh(volume)
 
+    def commit_vacuum(self, volume: Volume) -> None:
+        """Puts a volume's vacuumed files in use.  :exc:`StorageError`: see the volume's method."""
+        with self._locks.hold(volume.id):
+            volume.commit_compaction()
+            self.table.refresh(volume)
+
     def configure_volume(self, volume_id: int, replication: str) -> None:
         """Writes a replication into the ``.vif`` of an unmounted volume (ConfigureVolume).
 

@@ -51,6 +51,11 @@ def read_error(
             f"size mismatch: entry not found: offset {fault.offset} found id "
             f"{hex_of_hex(fault.found_id)} size {fault.found_size}, expected size {want_size}"
         )
+    if code == native.WRONG_ID:
+        return NeedleCorruptedError(
+            f"index key {needle_id:x} does not match needle's Id {fault.found_id:x}: "
+            "needle data corrupted"
+        )
     if code == native.SHORT:
         return NeedleCorruptedError("EOF")
     if code == native.BAD_META:

@@ -38,12 +38,13 @@ class WriteResult:
 
 @dataclass(slots=True)
 class StoredNeedle:
-    """A needle as read, and where its payload lies in the data file.
+    """A needle as read, and where its payload lies in the data file of ``native``.
 
     When ``meta_only`` the needle's data is empty and ``data_size`` bytes at ``data_offset`` are it.
     """
 
     needle: Needle
+    native: NativeVolume
     data_offset: int
     data_size: int
     meta_only: bool
@@ -72,19 +73,17 @@ def load_needle(
                 f"needle {key:x} of volume {names.volume_id} is not cached"
             ) from None
         raise read_error(fault, names, needle_id=key, want_size=size) from None
-    stored = _stored_needle(found)
+    stored = _stored_needle(volume, found)
     if _is_expired(stored.needle):
         raise NeedleNotFoundError("not found")
     return stored
 
 
-def verify_payload(
-    volume: NativeVolume, names: VolumeNames, stored: StoredNeedle, *, nowait: bool
-) -> None:
+def verify_payload(names: VolumeNames, stored: StoredNeedle, *, nowait: bool) -> None:
     """Checks a payload in place; see ``Volume.verify``."""
     needle = stored.needle
     try:
-        needle.checksum = volume.verify(
+        needle.checksum = stored.native.verify(
             stored.data_offset, stored.data_size, needle.checksum, nowait=nowait
         )
     except NativeFaultError as fault:
@@ -133,7 +132,7 @@ def append_error(
     return write_error(fault, names, needle_id=needle_id, cookie=cookie)
 
 
-def _stored_needle(found: NativeNeedle) -> StoredNeedle:
+def _stored_needle(volume: NativeVolume, found: NativeNeedle) -> StoredNeedle:
     needle = Needle(
         id=found.id,
         cookie=found.cookie,
@@ -148,7 +147,7 @@ def _stored_needle(found: NativeNeedle) -> StoredNeedle:
         append_at_ns=found.append_at_ns,
         size=found.size,
     )
-    return StoredNeedle(needle, found.data_offset, found.data_size, found.meta_only)
+    return StoredNeedle(needle, volume, found.data_offset, found.data_size, found.meta_only)
 
 
 def _is_expired(needle: Needle) -> bool:

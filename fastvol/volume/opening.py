@@ -56,7 +56,11 @@ class OpenedVolume:
 
 
 def open_volume(
-    files: VolumeFiles, *, default_offset_width: int, for_writing: bool = False
+    files: VolumeFiles,
+    *,
+    default_offset_width: int,
+    for_writing: bool = False,
+    append_times_above: int = 0,
 ) -> OpenedVolume:
     """Opens an existing volume, repairing its ends where that is safe.
 
@@ -64,11 +68,13 @@ def open_volume(
         files: with the index where it belongs; it may be found beside the data.
         default_offset_width: 4 or 5, for a volume whose own files do not tell.
         for_writing: the read-only mark in its ``.vif`` is about to be taken away.
+        append_times_above: the last time given to a record, where the files may not tell: a vacuum
+            sorts them, so that the last one need not be the youngest.
 
     Raises:
         VolumeDamagedError: with the reason; no file was changed beyond the repairs that are logged.
     """
-    opening = _Opening(files, default_offset_width, for_writing)
+    opening = _Opening(files, default_offset_width, for_writing, append_times_above)
     try:
         return opening.run()
     except VolumeDamagedError:
@@ -83,12 +89,19 @@ def open_volume(
 class _Opening:
     """One attempt to open; owns descriptors until they belong to the C volume."""
 
-    def __init__(self, files: VolumeFiles, default_offset_width: int, for_writing: bool) -> None:
+    def __init__(
+        self,
+        files: VolumeFiles,
+        default_offset_width: int,
+        for_writing: bool,
+        append_times_above: int,
+    ) -> None:
         if files.index_directory != files.directory and files.data(".idx").exists():
             files = files.with_index_beside_data()
         self._files = files
         self._default_offset_width = default_offset_width
         self._for_writing = for_writing
+        self._append_times_above = append_times_above
         self._owned: set[int] = set()
         self._damage: list[ReadOnlyReason] = []
         self._persisted_mark: ReadOnlyReason | None = None
@@ -318,7 +331,7 @@ class _Opening:
                 idx_fd=idx_fd if self._may_write else -1,
                 dat_size=dat_size,
                 idx_size=os.fstat(idx_fd).st_size,
-                last_append_ns=end.last_append_ns,
+                last_append_ns=max(end.last_append_ns, self._append_times_above),
                 modified_second=modified_second,
                 last_modified_second=max(0, last_modified_second),
                 ttl=super_block.ttl.to_bytes(),

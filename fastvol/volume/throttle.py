@@ -18,14 +18,8 @@ class Throttle:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        """``bytes_per_second`` 0 means no limit.
-
-        Raises:
-            ValueError: it is negative.
-        """
-        if bytes_per_second < 0:
-            raise ValueError(f"a rate of {bytes_per_second} bytes per second makes no sense")
-        self.bytes_per_second = bytes_per_second
+        """``bytes_per_second`` 0 or less means no limit."""
+        self.bytes_per_second = max(0, bytes_per_second)
         self._clock = clock
         self._sleep = sleep
         self._paid_until = clock()

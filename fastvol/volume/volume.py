@@ -5,14 +5,22 @@ the volume as a whole (marks, closing, opening its files anew) is under ``_admin
 be held during I/O; the read-only state has its own lock (``write_gate``). Closing waits for the
 append under way, refuses later ones and gives up this object's reference; a response that is still
 being sent keeps the files open until it is done.
+
+A vacuum's commit replaces the files of a volume in use (see ``vacuum``): readers hold on to the C
+volume that they began with, and writers that find theirs sealed go on with the new one.
 """
 
 import dataclasses
 import logging
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
+from fastvol._cffi import fault as native_fault
 from fastvol._cffi.fault import NativeFaultError
+from fastvol._cffi.volume import NativeVolume, NativeWrite, VolumeStat
 from fastvol.errors import (
     DiskIOError,
     NeedleNotFoundError,
@@ -25,6 +33,7 @@ from fastvol.formats.needle import Needle
 from fastvol.formats.replica_placement import ReplicaPlacement
 from fastvol.formats.super_block import SuperBlock
 from fastvol.formats.ttl import TTL
+from fastvol.volume.background import in_background
 from fastvol.volume.creation import check_version, create_volume
 from fastvol.volume.facts import VolumeFacts
 from fastvol.volume.figures import NeedleCounters
@@ -41,8 +50,12 @@ from fastvol.volume.needles import (
     verify_payload,
 )
 from fastvol.volume.opening import OpenedVolume, open_volume
+from fastvol.volume.vacuum import Vacuum, VacuumPlan, VacuumReport, check_room, finish
+from fastvol.volume.vacuum_files import remove_built
 
 log = logging.getLogger(__name__)
+
+_Result = TypeVar("_Result")
 
 __all__ = [
     "BusyVolumeError",
@@ -66,6 +79,11 @@ class Volume(VolumeFacts):
         self._sync_lock = threading.Lock()
         self._sync_failure = ""
         self._group_commit = GroupCommit(self.sync)
+        self._vacuum_lock = threading.Lock()
+        """Guards ``compacting``; whoever set it owns what follows."""
+        self._vacuum: Vacuum | None = None
+        """Built, and not committed yet."""
+        self._swap_unfinished = False
 
     # --- making one ---------------------------------------------------------------------------
 
@@ -187,6 +205,7 @@ class Volume(VolumeFacts):
             raise VolumeClosedError(f"volume {self.id} is closed")
         if not self._must_reopen:
             return False
+        self._finish_swap()
         files = dataclasses.replace(
             self._files, index_directory=self._files.configured_index_directory
         )
@@ -265,7 +284,7 @@ class Volume(VolumeFacts):
         Raises:
             NeedleCorruptedError, DiskIOError; ColdReadError only with ``nowait``.
         """
-        verify_payload(self.native, self._names, stored, nowait=nowait)
+        verify_payload(self._names, stored, nowait=nowait)
 
     def write(
         self, needle: Needle, *, check_cookie: bool = True, nowait: bool = False
@@ -279,11 +298,14 @@ class Volume(VolumeFacts):
             StorageError: a field does not fit a record.
             BusyVolumeError, ColdReadError: only with ``nowait``; try again in a thread.
         """
-        current = self.native
-        try:
+
+        def append(current: NativeVolume) -> WriteResult:
             return append_needle(
                 current, needle, self.ttl, check_cookie=check_cookie, nowait=nowait
             )
+
+        try:
+            return self._in_current_files(append)
         except NativeFaultError as fault:
             raise self._append_error(fault, needle.id, needle.cookie) from None
 
@@ -298,10 +320,24 @@ class Volume(VolumeFacts):
         Raises:
             as :meth:`write`.
         """
+
+        def append(current: NativeVolume) -> NativeWrite:
+            return current.delete(key, cookie, checksum, nowait=nowait)
+
         try:
-            return self.native.delete(key, cookie, checksum, nowait=nowait).size
+            return self._in_current_files(append).size
         except NativeFaultError as fault:
             raise self._append_error(fault, key, cookie) from None
+
+    def _in_current_files(self, append: Callable[[NativeVolume], _Result]) -> _Result:
+        """Appends; again if the files were replaced while it waited."""
+        while True:
+            current = self.native
+            try:
+                return append(current)
+            except NativeFaultError as fault:
+                if fault.code != native_fault.CLOSED or self._native is current:
+                    raise
 
     def _append_error(self, fault: NativeFaultError, key: int, cookie: int) -> StorageError:
         error = append_error(fault, self._names, needle_id=key, cookie=cookie)
@@ -338,6 +374,152 @@ class Volume(VolumeFacts):
                 self.forbid_changes(self._sync_failure)
                 raise DiskIOError(self._sync_failure) from None
 
+    # --- vacuum -------------------------------------------------------------------------------
+
+    def compact(self, plan: VacuumPlan) -> VacuumReport | None:
+        """Builds the files of a vacuum (weed/storage/volume_vacuum.go: CompactByIndex).
+
+        The volume is read and written as always meanwhile; nothing changes for it.
+
+        Returns:
+            None, having done nothing, when a vacuum of this volume is at work already.
+
+        Raises:
+            StorageError: no room, stopped by ``plan.progress``, or a file could not be read or
+            written; what was built is gone.
+        """
+        if not self._begin_vacuum():
+            return None
+        try:
+            self._drop_vacuum()
+            current, stat = self._vacuum_source()
+            check_room(
+                self._files,
+                dat_size=stat.dat_size,
+                idx_size=stat.idx_size,
+                preallocate=plan.preallocate,
+            )
+            vacuum = Vacuum(self._files, current, self.super_block, plan)
+            report = in_background(f"vacuum {self.id}", vacuum.build)
+            self._vacuum = vacuum
+            return report
+        finally:
+            self._end_vacuum()
+
+    def commit_compaction(self) -> bool:
+        """Puts what was built in the place of the files (CommitCompact).
+
+        Returns:
+            Whether :attr:`native` is another object now; False when a vacuum is at work.
+
+        Raises:
+            StorageError: the old files are in use as before; or, if the swap began and could not be
+            ended, read-only with that reason.
+        """
+        if not self._begin_vacuum():
+            return False
+        try:
+            vacuum, self._vacuum = self._vacuum, None
+            if vacuum is None:
+                raise StorageError(f"volume {self.id} compact swap aborted: missing .cpd/.cpx")
+            in_background(f"vacuum {self.id}", vacuum.catch_up)
+            with self._admin_lock:
+                try:
+                    old, _ = self._vacuum_source()
+                except StorageError:
+                    vacuum.discard()
+                    raise
+                self._swap(vacuum, old)
+            return True
+        finally:
+            self._end_vacuum()
+
+    def cleanup_compaction(self) -> None:
+        """Removes what was built and not committed (CleanupCompact).
+
+        Raises:
+            StorageError: a swap has begun, or a vacuum is at work.
+        """
+        if not self._begin_vacuum():
+            raise StorageError(f"volume {self.id} is compacting")
+        try:
+            if self._files.data(".cpc").exists():
+                raise StorageError(
+                    f"volume {self.id}: refusing cleanup while commit marker present"
+                )
+            self._drop_vacuum()
+            remove_built(self._files)
+        finally:
+            self._end_vacuum()
+
+    def _begin_vacuum(self) -> bool:
+        with self._vacuum_lock:
+            if self.compacting:
+                return False
+            self.compacting = True
+            return True
+
+    def _end_vacuum(self) -> None:
+        with self._vacuum_lock:
+            self.compacting = False
+
+    def _drop_vacuum(self) -> None:
+        vacuum, self._vacuum = self._vacuum, None
+        if vacuum is not None:
+            vacuum.discard()
+
+    def _vacuum_source(self) -> tuple[NativeVolume, VolumeStat]:
+        current = self._native
+        if current is None:
+            raise StorageError(f"volume {self.files.base} backend is empty remote:false")
+        if self._gate.damaged or self.unavailable:
+            # Its index does not tell what is alive, and a vacuum would drop the rest for good.
+            words = "; ".join(reason.words for reason in self.read_only_reasons)
+            raise StorageError(f"volume {self.id} is damaged and must be repaired first: {words}")
+        return current, current.stat()
+
+    def _swap(self, vacuum: Vacuum, old: NativeVolume) -> None:
+        with self._writers_waiting(old):
+            vacuum.declare_complete()
+            self._swap_unfinished = True
+            try:
+                vacuum.swap()
+                self._swap_unfinished = False
+                opened = open_volume(
+                    self._files,
+                    default_offset_width=self.offset_width,
+                    for_writing=not self._must_reopen,
+                    append_times_above=old.stat().last_append_ns,
+                )
+            except (OSError, StorageError) as error:
+                # The names may be those of the new files now: the old ones must not be changed.
+                text = f"a vacuum could not be ended: {error}"
+                self.forbid_changes(text)
+                raise StorageError(f"volume {self.id}: {text}") from error
+            self._gate.replace(opened)
+            with self._sync_lock:
+                self._install(opened)
+            self._must_reopen = opened.no_write_or_delete
+            old.seal()
+
+    @contextmanager
+    def _writers_waiting(self, volume: NativeVolume) -> Iterator[None]:
+        volume.pause()
+        try:
+            yield
+        finally:
+            volume.resume()
+
+    def _finish_swap(self) -> None:
+        """What a commit could not do to the end."""
+        if not self._swap_unfinished:
+            return
+        try:
+            finish(self._files)
+        except OSError as error:
+            raise StorageError(f"a vacuum's files cannot be swapped: {error}") from error
+        self._swap_unfinished = False
+
     # --- the end ------------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -346,6 +528,7 @@ class Volume(VolumeFacts):
             current = self._native
             if current is None:
                 return
+            self._drop_vacuum()
             current.seal()
             try:
                 self.sync()

@@ -51,6 +51,11 @@ class WriteGate:
         self._apply()
 
     @property
+    def damaged(self) -> bool:
+        """Its files are in doubt."""
+        return bool(self._damage)
+
+    @property
     def no_write_or_delete(self) -> bool:
         """Takes no change at all."""
         return bool(self._damage) or (self._mark is not None and not self._mark_allows_deletes)
@@ -105,15 +110,14 @@ class WriteGate:
             self._apply()
 
     def replace(self, opened: OpenedVolume) -> None:
-        """The files were opened anew, without damage; the mark stays until it is taken away."""
+        """The files were opened anew; the mark stays until it is taken away."""
         with self._lock:
-            assert not opened.no_write_or_delete
             assert opened.unavailable is None
             if self._native is not None:
                 shut_off(self._native)
             self._native = opened.native
             self._replicated = _is_replicated(opened)
-            self._damage.clear()
+            self._damage = list(opened.damage)
             self._apply()
 
     def close(self) -> None:

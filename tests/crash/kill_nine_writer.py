@@ -8,10 +8,13 @@ import os
 import random
 import sys
 import threading
+import time
 from pathlib import Path
 
 from fastvol._cffi.crc32c import crc32c
+from fastvol._cffi.vacuum import Order
 from fastvol.formats.needle import Needle
+from fastvol.volume.vacuum import VacuumPlan
 from fastvol.volume.volume import Volume
 
 THREADS = 3
@@ -54,12 +57,21 @@ def work(volume: Volume, thread: int, seed: int, version: int) -> None:
         tell(f"done {thread}")
 
 
+def vacuum(volume: Volume, seed: int) -> None:
+    chance = random.Random(seed)
+    while True:
+        volume.compact(VacuumPlan(order=chance.choice(list(Order))))
+        time.sleep(chance.choice([0, 0.005]))
+        volume.commit_compaction()
+
+
 def main() -> None:
     directory, seed, version = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     volume = Volume.open(directory, directory, "", 1, default_offset_width=5)
     if volume.read_only:
         tell(f"refused: {volume.read_only_reasons}")
         sys.exit(1)
+    threading.Thread(target=vacuum, args=(volume, seed)).start()
     for thread in range(THREADS):
         threading.Thread(target=work, args=(volume, thread, seed, version)).start()
 

@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from fastvol._cffi.crc32c import crc32c
+from fastvol._cffi.vacuum import Order
 from fastvol.errors import CookieMismatchError, NeedleNotFoundError
-from fastvol.formats.needle import Needle
+from fastvol.formats.index_entry import iter_rows
+from fastvol.formats.needle import Needle, actual_size, decode
 from fastvol.formats.replica_placement import ReplicaPlacement
 from fastvol.formats.ttl import EMPTY
+from fastvol.volume.vacuum import VacuumPlan
 from fastvol.volume.volume import Volume
 
 KEYS = st.one_of(st.integers(1, 6), st.sampled_from([49_999, 50_000, 2**32, 2**64 - 1]))
@@ -152,6 +155,41 @@ class VolumeModel(RuleBasedStateMachine):
         self.history.pop()
         self.content = dict(self.history[-1].content)
         self._open()
+
+    @rule(
+        order=st.sampled_from(list(Order)),
+        meanwhile=st.lists(st.tuples(KEYS, st.none() | DATA), max_size=4),
+        commit=st.booleans(),
+    )
+    def vacuum(self, order: Order, meanwhile: list[tuple[int, bytes | None]], commit: bool) -> None:
+        self.volume.compact(VacuumPlan(order=order))
+        for key, data in meanwhile:
+            if data is None:
+                self.delete(key)
+            else:
+                self.write(key, data, b"")
+        if not commit:
+            self.volume.cleanup_compaction()
+            return
+        self.volume.commit_compaction()
+        live = {key: data for key, data in self.content.items() if data is not None}
+        self.history = self._history_of_files()
+        assert {k: d for k, d in self.history[-1].content.items() if d is not None} == live
+        self.content = dict(self.history[-1].content)
+
+    def _history_of_files(self) -> list[Append]:
+        """What the rows of the index say, read by the Python codec."""
+        dat = self._path(".dat").read_bytes()
+        found = [Append(8, {}, 0, None)]
+        for row in iter_rows(self._path(".idx").read_bytes(), self.width):
+            size = max(row.size, 0)
+            at = row.offset * 8
+            end = at + actual_size(size, self.version)
+            record = decode(dat[at:end], size, self.version)
+            data = None if row.size < 0 else bytes(record.data)
+            content = {**found[-1].content, row.key: data}
+            found.append(Append(end, content, row.key, data))
+        return found
 
     @invariant()
     def reads_agree(self) -> None:

@@ -26,6 +26,7 @@ from fastvol.rpc.server import ControlPlane
 from fastvol.rpc.service import VOLUME_SERVER, volume_server_handler
 from fastvol.rpc.vacuum import VacuumHandlers
 from fastvol.rpc.volume_status import VolumeStatusHandlers
+from fastvol.store.vacuuming import Vacuuming
 
 WAIT_SECONDS = 10
 
@@ -230,7 +231,7 @@ class Node:
             NodeHandlers(store, masters, heartbeat, facts).table(),
             VolumeStatusHandlers(store).table(),
             NeedleHandlers(store).table(),
-            VacuumHandlers(store).table(),
+            VacuumHandlers(store, Vacuuming(store)).table(),
         )
         self.plane = ControlPlane("127.0.0.1", 0)
 

@@ -26,6 +26,7 @@ BUILT = {
     *("VolumeMarkReadonly", "VolumeMarkWritable", "GetState", "SetState", "VolumeServerStatus"),
     *("VolumeServerLeave", "Ping", "VolumeStatus", "VolumeSyncStatus", "ReadVolumeFileStatus"),
     *("BatchDelete", "VolumeNeedleStatus", "VacuumVolumeCheck"),
+    *("VacuumVolumeCompact", "VacuumVolumeCommit", "VacuumVolumeCleanup"),
 }
 
 

@@ -261,3 +261,35 @@ def check_still_works(small: Small, volume: Volume) -> None:
     assert not again.read_only
     assert again.read(99).data == b"after the damage"
     assert small.check(again) == before
+
+
+@SHAPES
+def test_every_flipped_byte_of_the_data(tmp_path: Path, version: int, width: int) -> None:
+    """Only the needle that was hit may suffer, wherever it lies; the super block is none."""
+    small = Small(tmp_path, version, width)
+    whole = small.latest_before(len(small.rows))
+    for at, mask, content in damaged_copies(small.dat):
+        small.put(content, small.idx)
+        volume = small.open()
+        if volume is None:
+            assert at < 8, (at, mask)
+            continue
+        latest = small.check(volume)
+        if at >= 8:
+            hit = small.rows[sum(end <= at for end in small.ends())].key
+            assert latest >= whole - {hit}, (at, mask)
+        volume.close()
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_every_flipped_byte_of_the_vif(tmp_path: Path, mask: int) -> None:
+    small = Small(tmp_path, 3, 5)
+    path = tmp_path / "7.vif"
+    content = path.read_bytes()
+    for at in range(len(content)):
+        small.put(small.dat, small.idx)
+        path.write_bytes(content[:at] + bytes([content[at] ^ mask]) + content[at + 1 :])
+        volume = small.open()
+        if volume is not None:
+            small.check(volume)
+            volume.close()

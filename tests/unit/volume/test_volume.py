@@ -299,6 +299,8 @@ def test_what_is_being_sent_keeps_the_files_open(tmp_path: Path) -> None:
     assert os.pread(share.dat_fd(), stored.data_size, stored.data_offset) == b"x" * 5000
     fd = share.dat_fd()
     share.release()
+    os.fstat(fd)  # the loaded needle has a share of its own
+    del stored
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(fd)
     with pytest.raises(TypeError):
