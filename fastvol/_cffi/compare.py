@@ -42,7 +42,10 @@ class NativeComparison:
     """A comparison under way.  Maps and descriptors stay the caller's."""
 
     def __init__(
-        self, maps: tuple[CompactMap, CompactMap], dat_fds: tuple[int, int], versions: tuple[int, int]
+        self,
+        maps: tuple[CompactMap, CompactMap],
+        dat_fds: tuple[int, int],
+        versions: tuple[int, int],
     ) -> None:
         """:exc:`MemoryError` when there is none."""
         self._maps = maps

@@ -263,3 +263,29 @@ void fv_visit_times(int idx_fd, uint64_t first_row, uint64_t count, int offset_w
     }
     fv_window_close(&window);
 }
+
+int fv_visit_rows_ascend(int idx_fd, uint64_t count, int offset_width, int *sys_errno)
+{
+    assert(offset_width == 4 || offset_width == 5);
+    uint8_t block[ROWS_BLOCK * ROW_MAX];
+    size_t row_size = 12 + (size_t)offset_width;
+    uint64_t last = 0;
+    for (uint64_t done = 0; done < count;) {
+        uint64_t rows = count - done < ROWS_BLOCK ? count - done : ROWS_BLOCK;
+        int code = read_at(idx_fd, block, rows * row_size, done * row_size);
+        if (code != FV_OK) {
+            *sys_errno = code == FV_IO_ERROR ? errno : EIO;
+            return -1;
+        }
+        for (uint64_t row = 0; row < rows; row++) {
+            fv_entry entry;
+            fv_row_decode(block + row * row_size, offset_width, &entry);
+            if (entry.offset != 0 && entry.offset < last)
+                return 0;
+            if (entry.offset != 0)
+                last = entry.offset;
+        }
+        done += rows;
+    }
+    return 1;
+}

@@ -61,6 +61,10 @@ typedef struct {
  * Rows without a position are passed over.  Version 3 only. */
 void fv_visit_times(int idx_fd, uint64_t first_row, uint64_t count, int offset_width, int dat_fd,
                     uint64_t since, fv_time_result *out);
+
+/* 1 when the rows are in the order of their records (those without a position aside), 0 when not, -1
+ * when the index cannot be read (*sys_errno). */
+int fv_visit_rows_ascend(int idx_fd, uint64_t count, int offset_width, int *sys_errno);
 /* cffi:end */
 
 #endif

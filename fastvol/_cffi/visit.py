@@ -168,3 +168,16 @@ def append_times(
     if out.on_index:
         raise OSError(out.sys_errno, f"read entry {first_row + out.rows}: {reason}")
     raise AppendTimeError(first_row + out.rows, out.offset, reason)
+
+
+def rows_ascend(idx_fd: int, count: int, *, offset_width: int) -> bool:
+    """Whether the first ``count`` rows are in the order of their records.
+
+    Raises:
+        OSError: the index cannot be read.
+    """
+    sys_errno = ffi.new("int *")
+    result = lib.fv_visit_rows_ascend(idx_fd, count, offset_width, sys_errno)
+    if result < 0:
+        raise OSError(sys_errno[0], os.strerror(sys_errno[0]))
+    return bool(result)

@@ -1,17 +1,32 @@
-"""A volume's two files opened for looking only: nothing is repaired, nothing is loaded."""
+"""A volume's two files opened for looking only: nothing is repaired, nothing is loaded.
+
+They are read through descriptors of their own, up to sizes that belong together: what a writer or a
+vacuum does meanwhile is not seen.
+"""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
 from fastvol.errors import VolumeDamagedError, reason_of
 from fastvol.formats import volume_info
-from fastvol.formats.index_entry import OFFSET_WIDTHS
+from fastvol.formats.index_entry import OFFSET_WIDTHS, row_size
 from fastvol.formats.super_block import EXTRA_BYTES_MAX, SUPER_BLOCK_BYTES, SuperBlock
 from fastvol.limits import OFFSET_WIDTH_DEFAULT
+from fastvol.volume.facts import VolumeFacts
 from fastvol.volume.files import VolumeFiles, open_file
 from fastvol.volume.offset_width import find_offset_width
+
+_SAMPLE_TRIES: Final = 100
+_SAMPLE_SECONDS: Final = 0.001
+
+
+class NoIndexError(VolumeDamagedError):
+    """The index cannot be opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +42,24 @@ class RawFiles:
     offset_width: int
 
     @property
+    def volume_id(self) -> int:
+        """The volume's."""
+        return self.files.volume_id
+
+    @property
     def version(self) -> int:
         """Needle version, 1 to 3."""
         return self.super_block.version
+
+    @property
+    def dat_path(self) -> Path:
+        """Name of the data file."""
+        return self.files.data(".dat")
+
+    @property
+    def idx_path(self) -> Path:
+        """Name of the index."""
+        return self.files.index(".idx")
 
 
 @contextmanager
@@ -69,11 +99,77 @@ def raw_files(
             os.close(fd)
 
 
+@contextmanager
+def live_files(volume: VolumeFacts) -> Iterator[RawFiles]:
+    """The files of an open volume as they are at this moment, and their sizes.
+
+    Raises:
+        VolumeClosedError
+        VolumeDamagedError: they cannot be opened, or are not those that the volume has open.
+    """
+    owned: list[int] = []
+    try:
+        for _ in range(_SAMPLE_TRIES):
+            raw = _open_live(volume, owned)
+            if raw is not None:
+                break
+            # A vacuum has put others in their place.
+            while owned:
+                os.close(owned.pop())
+            time.sleep(_SAMPLE_SECONDS)
+        else:
+            path = volume.files.data(".dat")
+            raise VolumeDamagedError(f"{path} is not the file that volume {volume.id} has open")
+        yield raw
+    finally:
+        for fd in owned:
+            os.close(fd)
+
+
+def _open_live(volume: VolumeFacts, owned: list[int]) -> RawFiles | None:
+    """None when the volume has other files open by now; ``owned`` are the descriptors."""
+    files = volume.files
+    # Opened while it is known that the volume lives, so that a closed one is told as such.
+    native = volume.native
+    owned.append(_open(files, ".dat"))
+    owned.append(_open(files, ".idx"))
+    dat_fd, idx_fd = owned
+    super_block = _super_block(files, dat_fd)
+    dat_size, idx_size = _sizes(volume, idx_fd)
+    ours, theirs = os.fstat(dat_fd), os.fstat(native.dat_fd())
+    if volume.native is not native or (ours.st_dev, ours.st_ino) != (theirs.st_dev, theirs.st_ino):
+        return None
+    return RawFiles(files, super_block, dat_fd, idx_fd, dat_size, idx_size, volume.offset_width)
+
+
+def _sizes(volume: VolumeFacts, idx_fd: int) -> tuple[int, int]:
+    """Data and index size that belong together.
+
+    The sizes that the volume knows do, but an index that was damaged behind its back must be seen as
+    it is on the disk; while a writer is at work, the two differ by the row that is on its way.
+    """
+    for _ in range(_SAMPLE_TRIES):
+        stat = volume.stat()
+        idx_size = os.fstat(idx_fd).st_size
+        if stat.idx_size == idx_size:
+            return stat.dat_size, idx_size
+        if volume.stat() == stat:
+            time.sleep(_SAMPLE_SECONDS)
+    width = row_size(volume.offset_width)
+    if idx_size % width == 0 and idx_size > stat.idx_size:
+        idx_size = stat.idx_size  # a writer that never rests
+    return stat.dat_size, idx_size
+
+
 def _open(files: VolumeFiles, extension: str) -> int:
-    path = files.data(extension) if extension == ".dat" else files.index(extension)
+    is_index = extension == ".idx"
+    path = files.index(extension) if is_index else files.data(extension)
     try:
         return open_file(path, os.O_RDONLY)
     except OSError as error:
+        if is_index:
+            reason = os.strerror(error.errno or 0).lower()
+            raise NoIndexError(f"open {path}: {reason}") from error
         raise VolumeDamagedError(f"cannot open {reason_of(error)}") from error
 
 

@@ -1,5 +1,6 @@
 """The scrub finds in damaged files what the real server finds, in the same words and order."""
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +25,7 @@ from scrub_damage import build, cases, damaged
 from fastvol.pb import volume_server_pb2 as pb
 from fastvol.volume.files import VolumeFiles
 from fastvol.volume.raw_files import raw_files
-from fastvol.volume.scrub import ScrubControl, ScrubMode, ScrubTarget, scrub_target
+from fastvol.volume.scrub import ScrubControl, ScrubMode, scrub_raw
 
 pytestmark = pytest.mark.interop
 
@@ -50,18 +51,9 @@ def theirs(server: Server, volume_id: int, mode: ScrubMode) -> Report:
 def ours(directory: Path, volume_id: int, mode: ScrubMode, dat_size: int) -> Report:
     files = VolumeFiles.of(directory, directory, "", volume_id)
     with raw_files(files) as raw:
-        target = ScrubTarget(
-            volume_id,
-            files.data(".dat"),
-            files.index(".idx"),
-            raw.dat_fd,
-            raw.idx_fd,
-            dat_size,
-            raw.idx_size,
-            raw.version,
-            5,
-        )
-        result = scrub_target(target, mode, ScrubControl())
+        # A server goes by the size that it knows.
+        known = dataclasses.replace(raw, dat_size=dat_size)
+        result = scrub_raw(known, mode, ScrubControl())
     assert result.total_volumes == 1
     assert result.omitted == 0
     return result.total_files, result.broken_volume_ids, result.details

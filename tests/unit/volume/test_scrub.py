@@ -161,7 +161,7 @@ def test_data_replaced_under_a_live_volume(tmp_path: Path) -> None:
     content = (tmp_path / "7.dat").read_bytes()
     (tmp_path / "7.dat").unlink()
     (tmp_path / "7.dat").write_bytes(content)
-    with pytest.raises(VolumeDamagedError, match="is not the file that is being served"):
+    with pytest.raises(VolumeDamagedError, match="is not the file that volume 7 has open"):
         scrub_volume(volume, ScrubMode.FULL)
 
 
