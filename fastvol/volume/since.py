@@ -10,9 +10,9 @@ anything, also an offset behind records that are newer than asked for, and who c
 them for good.  Therefore a volume that has ever been vacuumed (its compaction revision is not 0), or
 whose rows are not in the order of its records, is gone through row by row, and the answer is the lowest
 offset of a newer record.  What is guaranteed then: every record of the data file that is newer than
-``since`` and has a row lies at or behind the answer.  Older ones may too; a receiver that goes through all
-of them in their order ends up right.  What cannot be: to learn of a needle that was deleted and vacuumed away after ``since``; whoever holds an
-older copy has to notice the changed compaction revision.
+``since`` and has a row lies at or behind the answer.  Older ones may too; a receiver that goes through
+all of them in their order ends up right.  What cannot be: to learn of a needle that was deleted and
+vacuumed away after ``since``; whoever holds an older copy has to notice the changed compaction revision.
 
 For other volumes the guarantee holds as long as append times ascend, which every
 server sees to whatever its clock does.
