@@ -20,6 +20,7 @@ HEADERS = [
     "needle.h",
     "volume.h",
     "scan.h",
+    "survey.h",
     "vacuum.h",
     "content_type.h",
     "serve.h",

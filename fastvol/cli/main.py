@@ -7,14 +7,17 @@ import os
 import sys
 from collections.abc import Sequence
 
+from fastvol.cli import fix, serve, version, volume
 from fastvol.cli import help as help_command
-from fastvol.cli import serve, version, volume
 from fastvol.cli.command import EXIT_USAGE
 from fastvol.cli.global_flags import GLOBAL_FLAGS, parse_global_flags
 from fastvol.cli.go_flags import HelpRequestedError
 from fastvol.errors import UsageError
 
-_COMMANDS = {command.name: command for command in (serve.COMMAND, volume.COMMAND, version.COMMAND)}
+_COMMANDS = {
+    command.name: command
+    for command in (serve.COMMAND, volume.COMMAND, fix.COMMAND, version.COMMAND)
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
