@@ -235,6 +235,7 @@ static int recognise(fv_survey *s, fv_extent *extent)
 {
     uint64_t ignored, id, length;
     int32_t size;
+    uint8_t cookie[4];
     uint64_t position = s->stat.position;
     s->result.stopped = FV_SCAN_END;
     if (!fv_walk_header(&s->walk, position, &id, &size, &length)) {
@@ -258,6 +259,8 @@ static int recognise(fv_survey *s, fv_extent *extent)
         next_record(s, position, position + length) < position + length)
         return 0;
     kind_of_whole(s, extent);
+    if (fv_read_fully(s->spec.dat_fd, cookie, sizeof cookie, position) == sizeof cookie)
+        extent->cookie = fv_load_be32(cookie);
     s->stat.live_bad += extent->live;
     extent->kind = FV_EXTENT_BAD_RECORD;
     return 1;
@@ -438,6 +441,26 @@ int fv_index_keep_last(int idx_fd, int offset_width, int include_deleted, uint64
     if (dead != NULL)
         fv_map_free(dead);
     return result;
+}
+
+uint64_t fv_count_live(fv_map *map, int version, uint64_t *bytes)
+{
+    fv_entry batch[256];
+    const size_t room = sizeof batch / sizeof batch[0];
+    uint64_t live = 0, first = 0;
+    size_t count = room;
+    *bytes = 0;
+    while (count == room) {
+        count = fv_map_scan(map, first, batch, room);
+        for (size_t i = 0; i < count; i++) {
+            live += batch[i].size >= 0;
+            *bytes += batch[i].size >= 0 ? fv_needle_actual_size(batch[i].size, version) : 0;
+        }
+        if (count > 0 && batch[count - 1].id == UINT64_MAX)
+            break;
+        first = count > 0 ? batch[count - 1].id + 1 : 0;
+    }
+    return live;
 }
 
 /* 0 when the row is right. */

@@ -74,6 +74,9 @@ void fv_survey_get_stat(const fv_survey *survey, fv_survey_stat *out);
  * needle whose last record is a tombstone.  Works in place and cuts the file.  0 or a negative errno. */
 int fv_index_keep_last(int idx_fd, int offset_width, int include_deleted, uint64_t *rows);
 
+/* Entries that are not deleted; *bytes sums their record lengths. */
+uint64_t fv_count_live(fv_map *map, int version, uint64_t *bytes);
+
 #define FV_ROW_BEYOND 1      /* its record ends behind the data file */
 #define FV_ROW_MISMATCH 2    /* found_id, found_size are what lies there */
 #define FV_ROW_NO_POSITION 3 /* it names no record and is no deletion */

@@ -201,6 +201,12 @@ def keep_last_rows(idx_fd: int, *, offset_width: int, include_deleted: bool) -> 
     return int(rows[0])
 
 
+def live_entries(needle_map: CompactMap, version: int) -> tuple[int, int]:
+    """How many entries are not deleted, and how many bytes their records take."""
+    size = ffi.new("uint64_t *")
+    return int(lib.fv_count_live(needle_map.cdata, version, size)), int(size[0])
+
+
 class RowProblem(IntEnum):
     """What is wrong with an index row."""
 

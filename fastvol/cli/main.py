@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from fastvol.cli import fix, serve, version, volume
+from fastvol.cli import check, fix, info, serve, version, volume
 from fastvol.cli import help as help_command
 from fastvol.cli.command import EXIT_USAGE
 from fastvol.cli.global_flags import GLOBAL_FLAGS, parse_global_flags
@@ -16,7 +16,14 @@ from fastvol.errors import UsageError
 
 _COMMANDS = {
     command.name: command
-    for command in (serve.COMMAND, volume.COMMAND, fix.COMMAND, version.COMMAND)
+    for command in (
+        serve.COMMAND,
+        volume.COMMAND,
+        info.COMMAND,
+        check.COMMAND,
+        fix.COMMAND,
+        version.COMMAND,
+    )
 }
 
 
