@@ -13,6 +13,7 @@ from fastvol.errors import StorageError, UsageError
 from fastvol.formats.needle import Needle
 
 _FILE_MODE: Final = 0o644
+_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Target(ABC):
@@ -79,27 +80,29 @@ class DirectoryTarget(Target):
 
     def add(self, path: PurePosixPath, needle: Needle, fid: str) -> None:
         """Writes a file with its time."""
-        fd = -1
-        for name in (path, path.with_name(f"{path.name[:200]}.{fid}")):
-            target = self._root / name
+        beside = path.with_name(f"{path.name[:200]}.{fid}")
+        for name in (path, beside, PurePosixPath(beside.name)):
             try:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                if not target.parent.resolve().is_relative_to(self._root):
-                    raise StorageError(f"{target.parent} leads out of {self._root}")
-                fd = os.open(
-                    target,
-                    os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
-                    _FILE_MODE,
-                )
+                fd = os.open(self._within(name), _NEW_FILE, _FILE_MODE)
                 break
             except (FileExistsError, NotADirectoryError):
-                continue
-        if fd < 0:
+                continue  # the name of another file, or of a directory
+        else:
             raise StorageError(f"{self._root / path} exists already")
         with os.fdopen(fd, "wb") as file:
             file.write(needle.data)
             file.flush()
             os.utime(file.fileno(), (needle.last_modified, needle.last_modified))
+
+    def _within(self, name: PurePosixPath) -> Path:
+        """The place of a file, its directories made; no link is followed."""
+        at = self._root
+        for part in name.parts[:-1]:
+            at /= part
+            if at.is_symlink():
+                raise StorageError(f"{at} is a link: it leads out of {self._root}")
+            at.mkdir(exist_ok=True)
+        return at / name.name
 
 
 def open_target(output: str) -> Target:

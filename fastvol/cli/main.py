@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from fastvol.cli import backup, check, export, fix, info, serve, version, volume
+from fastvol.cli import backup, check, compact, export, fix, info, serve, version, volume
 from fastvol.cli import help as help_command
 from fastvol.cli.command import EXIT_USAGE
 from fastvol.cli.global_flags import GLOBAL_FLAGS, parse_global_flags
@@ -22,6 +22,7 @@ _COMMANDS = {
         info.COMMAND,
         check.COMMAND,
         fix.COMMAND,
+        compact.COMMAND,
         export.COMMAND,
         backup.COMMAND,
         version.COMMAND,
