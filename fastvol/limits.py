@@ -110,6 +110,8 @@ DISK_STAT_FAILURES_MAX: Final = 5
 """So many failed checks in a row make a location unavailable."""
 DISK_RECOVERY_COEFFICIENT: Final = 0.5
 """Good checks needed after n failed ones: n * (1 / this - 1)."""
+DISK_RECOVERY_MARGIN: Final = 0.1
+"""A disk that was low takes writes again with so much more than the minimum, as a share of it."""
 UNLINKED_RECHECK_SECONDS: Final = 30
 """A data file seen on the disk is not looked for again during this time."""
 COMPACTION_POLL_SECONDS: Final = 0.5

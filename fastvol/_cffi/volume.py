@@ -176,6 +176,10 @@ class NativeVolume:
         """Ends all appends for good, after the one under way; later ones raise ``CLOSED``."""
         lib.fv_volume_seal(self._pointer)
 
+    def reserve_for_deletes(self) -> None:
+        """Reserves a little room, so that a disk which fills up still takes deletions."""
+        lib.fv_volume_reserve_for_deletes(self._pointer)
+
     def pause(self) -> None:
         """Keeps appends waiting, after the one under way, until :meth:`resume` or :meth:`seal`."""
         lib.fv_volume_pause(self._pointer)
