@@ -2,6 +2,8 @@
 
 import gzip
 import io
+import subprocess
+import sys
 import tarfile
 from pathlib import Path, PurePosixPath
 
@@ -186,11 +188,10 @@ def test_compact_refuses_a_damaged_volume(
 
 
 def test_a_tar_on_standard_output(
-    tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+    tmp_path: Path,
 ) -> None:
-    from fastvol.cli.main import main
-
     filled(tmp_path)
-    assert main(["export", "-o", "-", str(tmp_path)]) == 0
-    with tarfile.open(fileobj=io.BytesIO(capfdbinary.readouterr().out)) as tar:
+    command = [sys.executable, "-m", "fastvol.cli.main", "export", "-o", "-", tmp_path]
+    done = subprocess.run(command, capture_output=True, check=True)
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as tar:
         assert len(tar.getmembers()) == 11
