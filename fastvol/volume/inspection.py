@@ -82,6 +82,8 @@ def inspect_volume(
     try:
         with unrepaired(files) as opened:
             return _Inspecting(opened, report, on_extent, progress).run()
+    except BrokenPipeError:
+        raise  # of the caller's output
     except OSError as error:
         raise DiskIOError(f"volume {files.base}: {reason_of(error)}") from error
 
