@@ -89,6 +89,14 @@ VACUUM_PAUSED_BYTES: Final = 64 * KIB
 VACUUM_CATCH_UP_ROUNDS: Final = 64
 """After so many steps of catching up the writers are kept waiting for the rest, whatever it is."""
 
+# --- offline tools ------------------------------------------------------------------------------
+SURVEY_STEP_BYTES: Final = 64 * MIB
+"""Explained at a time; between two steps progress is shown."""
+SURVEY_ROWS: Final = 1 << 20
+"""Index rows compared with their records at a time."""
+SURVEY_LIST_MAX: Final = 1000
+"""Damaged places and wrong rows that a tool names; further ones are only counted."""
+
 # --- store --------------------------------------------------------------------------------------
 VOLUME_COUNT_DEFAULT: Final = 8
 DISK_CHECK_SECONDS: Final = 60
