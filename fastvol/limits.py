@@ -89,6 +89,14 @@ VACUUM_PAUSED_BYTES: Final = 64 * KIB
 VACUUM_CATCH_UP_ROUNDS: Final = 64
 """After so many steps of catching up the writers are kept waiting for the rest, whatever it is."""
 
+# --- offline tools ------------------------------------------------------------------------------
+SURVEY_STEP_BYTES: Final = 64 * MIB
+"""Explained at a time; between two steps progress is shown."""
+SURVEY_ROWS: Final = 1 << 20
+"""Index rows compared with their records at a time."""
+SURVEY_LIST_MAX: Final = 1000
+"""Damaged places and wrong rows that a tool names; further ones are only counted."""
+
 # --- store --------------------------------------------------------------------------------------
 VOLUME_COUNT_DEFAULT: Final = 8
 DISK_CHECK_SECONDS: Final = 60
@@ -102,6 +110,8 @@ DISK_STAT_FAILURES_MAX: Final = 5
 """So many failed checks in a row make a location unavailable."""
 DISK_RECOVERY_COEFFICIENT: Final = 0.5
 """Good checks needed after n failed ones: n * (1 / this - 1)."""
+DISK_RECOVERY_MARGIN: Final = 0.1
+"""A disk that was low takes writes again with so much more than the minimum, as a share of it."""
 UNLINKED_RECHECK_SECONDS: Final = 30
 """A data file seen on the disk is not looked for again during this time."""
 COMPACTION_POLL_SECONDS: Final = 0.5

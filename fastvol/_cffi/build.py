@@ -23,6 +23,7 @@ HEADERS = [
     "scrub.h",
     "visit.h",
     "compare.h",
+    "survey.h",
     "vacuum.h",
     "content_type.h",
     "serve.h",

@@ -136,6 +136,8 @@ int fv_volume_delete(fv_volume *volume, uint64_t id, uint32_t cookie, uint32_t c
                      fv_write_result *out);
 /* Makes everything appended so far durable, data first.  0 or a negative errno; *on_index tells which. */
 int fv_volume_sync(fv_volume *volume, int *on_index);
+/* Reserves a little room behind both ends, so that a disk which fills up still takes deletions. */
+void fv_volume_reserve_for_deletes(fv_volume *volume);
 /* Reserves blocks behind a file's end without growing it; a file system that cannot is no error. */
 void fv_reserve(int fd, uint64_t size);
 /* cffi:end */

@@ -7,7 +7,19 @@ import os
 import sys
 from collections.abc import Sequence
 
-from fastvol.cli import compare, scrub, serve, version, volume
+from fastvol.cli import (
+    backup,
+    check,
+    compact,
+    compare,
+    export,
+    fix,
+    info,
+    scrub,
+    serve,
+    version,
+    volume,
+)
 from fastvol.cli import help as help_command
 from fastvol.cli.command import EXIT_USAGE
 from fastvol.cli.global_flags import GLOBAL_FLAGS, parse_global_flags
@@ -21,6 +33,12 @@ _COMMANDS = {
         volume.COMMAND,
         scrub.COMMAND,
         compare.COMMAND,
+        info.COMMAND,
+        check.COMMAND,
+        fix.COMMAND,
+        compact.COMMAND,
+        export.COMMAND,
+        backup.COMMAND,
         version.COMMAND,
     )
 }

@@ -1,15 +1,19 @@
 """What the offline tools share: which volumes a command line names, and telling how far the work is."""
 
+import contextlib
+import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from fastvol.cli.global_flags import GlobalOptions
 from fastvol.cli.go_flags import Flag, ParsedFlags
-from fastvol.errors import StorageError, UsageError, reason_of
+from fastvol.errors import FastvolError, StorageError, UsageError, reason_of
 from fastvol.formats.file_names import DAT, parse_base_name
+from fastvol.store.directory_lock import DirectoryLock
 from fastvol.volume.files import VolumeFiles
 
 EXIT_PROBLEMS: Final = 1
@@ -27,8 +31,12 @@ def offline_body(name: str, body: Body) -> Body:
     def run(parsed: ParsedFlags, options: GlobalOptions) -> int:
         try:
             return body(parsed, options)
-        except (StorageError, OSError) as error:
-            print(f"fastvol {name}: {reason_of(error)}", file=sys.stderr)
+        except UsageError:
+            raise
+        except BrokenPipeError:
+            sys.stderr.close()  # whoever read the output has seen enough; nothing more to tell
+        except (FastvolError, OSError, MemoryError) as error:
+            complain(name, error)
         except KeyboardInterrupt:
             print(f"\nfastvol {name}: interrupted", file=sys.stderr)
         return EXIT_CANNOT
@@ -172,3 +180,59 @@ def size_words(size: float) -> str:
 def count_words(count: int, noun: str) -> str:
     """``1 volume``, ``2 volumes``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def json_flag() -> Flag:
+    """``-json``, which every tool has."""
+    return Flag("json", "bool", False, "print one JSON document", from_environment=False)
+
+
+def one_volume(parsed: ParsedFlags) -> VolumeFiles:
+    """The one volume that flags and arguments name.
+
+    Raises:
+        StorageError, UsageError: as :func:`chosen_volumes`, and when there are several.
+    """
+    found = chosen_volumes(parsed)
+    if len(found) > 1:
+        names = ", ".join(files.base for files in found)
+        raise UsageError(f"which volume? -volumeId and -collection tell: {names}")
+    return found[0]
+
+
+@contextmanager
+def locked(volumes: Sequence[VolumeFiles]) -> Iterator[None]:
+    """Keeps servers away from the directories of these volumes.
+
+    Raises:
+        StorageError: a server has one of them.
+    """
+    with contextlib.ExitStack() as stack:
+        for directory in dict.fromkeys(files.directory.resolve() for files in volumes):
+            stack.enter_context(DirectoryLock(directory))
+        yield
+
+
+def complain(name: str, problem: BaseException) -> None:
+    """One line on standard error."""
+    print(f"fastvol {name}: {reason_of(problem) or type(problem).__name__}", file=sys.stderr)
+
+
+def print_json(document: Any) -> None:
+    """The one document of ``-json``."""
+    json.dump(document, sys.stdout, indent=2)
+    print()
+
+
+def table(rows: Sequence[Sequence[object]], *, left: int = 1) -> str:
+    """Rows as aligned columns: the first ``left`` ones to the left, the others to the right."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = [max(len(row[at]) for row in cells) for at in range(len(cells[0]))]
+    lines = []
+    for row in cells:
+        parts = [
+            cell.ljust(width) if at < left else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(parts).rstrip())
+    return "\n".join(lines)

@@ -3,8 +3,9 @@
 The watch is a state machine.  A check asks the file system, waiting at most half a second, because
 a dead network mount answers never.  A number of failed checks in a row makes the directory
 *unavailable*; as many good ones make it available again.  Until then the last good figures hold.
-Independent of that, a directory is *low* while its free space is below the minimum, and recovers at
-once.  Sources: ``weed/util/minfreespace.go``, ``weed/stats/disk.go``,
+Independent of that, a directory is *low* once its free space is below the minimum, until there is a
+little more than the minimum again: a deletion must not open it for just the next write (upstream
+recovers at once).  Sources: ``weed/util/minfreespace.go``, ``weed/stats/disk.go``,
 ``weed/storage/disk_location.go: CheckDiskSpace``.
 """
 
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 from fastvol.errors import reason_of
 from fastvol.limits import (
     DISK_RECOVERY_COEFFICIENT,
+    DISK_RECOVERY_MARGIN,
     DISK_STAT_FAILURES_MAX,
     DISK_STAT_SECONDS_MAX,
     MIN_FREE_SPACE_BYTES_MIN,
@@ -74,6 +76,12 @@ class MinFreeSpace:
         if self.bytes is not None:
             return status.free < self.bytes
         return status.percent_free < (self.percent or 0)
+
+    def is_recovered(self, status: DiskStatus) -> bool:
+        """Whether a disk that was low has enough again: the minimum and a margin."""
+        minimum = self.reserved(status)
+        margin = min(minimum * DISK_RECOVERY_MARGIN, (status.all - minimum) / 2)
+        return status.free >= minimum + max(0, margin)
 
     def reserved(self, status: DiskStatus) -> int:
         """The minimum on this disk, in bytes."""
@@ -192,9 +200,14 @@ class SpaceWatch:
             return False
         self._note_success()
         self.status = status
-        was_low, self.low = self.low, self._minimum.is_low(status)
-        if self.low:
+        was_low = self.low
+        self.low = self._minimum.is_low(status) or (
+            was_low and not self._minimum.is_recovered(status)
+        )
+        if self._minimum.is_low(status):
             log.warning("dir %s disk free %s", self._directory, self._minimum.describe(status))
+        elif self.low:
+            log.warning("dir %s has hardly more free space than its minimum", self._directory)
         return self.low != was_low
 
     def _note_failure(self) -> None:

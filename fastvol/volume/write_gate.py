@@ -87,6 +87,8 @@ class WriteGate:
         with self._lock:
             if low != self.disk_space_low:
                 self._disk_low = ReadOnlyReason(DISK_LOW) if low else None
+                if low and self._native is not None:
+                    self._native.reserve_for_deletes()
                 self._apply()
 
     def damage(self, words: str) -> None:

@@ -43,6 +43,23 @@ def test_low_is_below_the_minimum() -> None:
     assert MinFreeSpace(None, 200).reserved(figures(1)) == 200
 
 
+@pytest.mark.parametrize(
+    ("minimum", "still_low", "enough"),
+    [
+        (MinFreeSpace(5.0), 54, 55),
+        (MinFreeSpace(None, 200), 219, 220),
+        (MinFreeSpace(99.0), 994, 995),
+        (MinFreeSpace(100.0), 999, 1000),
+        (MinFreeSpace(0.0), -1, 0),
+    ],
+)
+def test_a_low_disk_recovers_with_a_little_more_than_the_minimum(
+    minimum: MinFreeSpace, still_low: int, enough: int
+) -> None:
+    assert not minimum.is_recovered(figures(still_low))
+    assert minimum.is_recovered(figures(enough))
+
+
 def test_figures_of_a_real_disk(tmp_path: Path) -> None:
     status = disk_status(tmp_path, "ssd")
     assert status.all == status.used + status.free > 0
@@ -70,7 +87,9 @@ def test_low_space_comes_and_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     disk.answer = figures(99)
     assert (watch.check(), watch.low, watch.available_bytes) == (True, True, 0)
     assert (watch.check(), watch.low) == (False, True)
-    disk.answer = figures(100)
+    disk.answer = figures(109)
+    assert (watch.check(), watch.low) == (False, True)
+    disk.answer = figures(110)
     assert (watch.check(), watch.low) == (True, False)
 
 

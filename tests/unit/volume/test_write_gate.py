@@ -70,3 +70,16 @@ def test_a_closed_gate_lets_go_of_the_c_volume(tmp_path: Path) -> None:
     gate.set_disk_space_low(True)
     gate.mark(can_delete=True)
     assert gate.read_only
+
+
+def test_a_disk_that_fills_up_keeps_room_for_deletions(tmp_path: Path) -> None:
+    """Blocks for tombstones and their rows are taken before the last ones are gone."""
+    volume = create(tmp_path)
+    volume.write(needle(1, b"x"))
+    paths = [tmp_path / "7.dat", tmp_path / "7.idx"]
+    before = [path.stat().st_size for path in paths]
+    volume.disk_space_low = True
+    for path, size in zip(paths, before, strict=True):
+        assert path.stat().st_size == size
+        assert path.stat().st_blocks * 512 >= size + 2048 * 17
+    assert volume.delete(1, 0, 0)
