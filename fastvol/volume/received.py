@@ -64,7 +64,10 @@ class RecordAssembler:
 
 
 def apply_record(volume: Volume, record: bytes, version: int = 0) -> Applied:
-    """Applies one record of a tail, whatever its cookie.
+    """Applies one record of a tail.
+
+    A stored needle with another cookie is not overwritten, as upstream does not: only a record without
+    a cookie takes over the stored one.
 
     Args:
         record: header, body, checksum, append time and padding.
@@ -72,7 +75,7 @@ def apply_record(volume: Volume, record: bytes, version: int = 0) -> Applied:
 
     Raises:
         NeedleCorruptedError: it is not a whole record, or fails its checksum; nothing was changed.
-        StorageError: the volume does not take it.
+        CookieMismatchError, StorageError: the volume does not take it.
     """
     header = decode_header(record)
     if header is None:

@@ -102,8 +102,10 @@ class BlockReader:
 
         Raises:
             OSError: the operating system's refusal.
-            EOFError: the file ends before.
+            EOFError: the file, or what may be read of it, ends before.
         """
+        if offset + length > self._end:
+            raise EOFError(f"the file ends at {self._end}")
         if length >= _BLOCK_BYTES:
             return self._whole(offset, length)
         at = offset - self._start
