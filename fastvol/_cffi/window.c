@@ -11,8 +11,10 @@
 #include <sys/stat.h>
 
 #define PAGE 4096u
-#define WINDOW_BYTES (32ull << 20)
-#define READ_AHEAD_BYTES (8ull << 20)
+/* Large, because moving costs more than a few records; its page tables take a 512th of it. */
+#define WINDOW_BYTES (1ull << 30)
+#define READ_AHEAD_MIN (128ull << 10)
+#define READ_AHEAD_MAX (8ull << 20)
 
 static int ask_size(fv_window *window)
 {
@@ -27,6 +29,7 @@ int fv_window_open(fv_window *window, int fd)
 {
     memset(window, 0, sizeof *window);
     window->fd = fd;
+    window->ahead = READ_AHEAD_MIN;
     fv_guard_install();
     return ask_size(window);
 }
@@ -82,14 +85,19 @@ int fv_window_at(fv_window *window, uint64_t offset, uint64_t length, const uint
 
 void fv_window_read_ahead(fv_window *window, uint64_t position)
 {
-    if (position >= window->asked_from && position + READ_AHEAD_BYTES / 2 <= window->asked_until)
-        return;
-    uint64_t from = window->asked_until;
-    if (position < window->asked_from || position > window->asked_until) {
+    if (position < window->asked_from || position > window->asked_until + READ_AHEAD_MIN) {
+        /* Of a leap nobody knows what follows, and even asking for what is cached takes time. */
         window->asked_from = position;
-        from = position;
+        window->asked_until = position;
+        window->ahead = READ_AHEAD_MIN;
+        return;
     }
-    window->asked_until = position + READ_AHEAD_BYTES;
+    if (position + window->ahead / 2 <= window->asked_until)
+        return;
+    uint64_t from = position > window->asked_until ? position : window->asked_until;
+    window->asked_until = position + window->ahead;
+    if (window->ahead < READ_AHEAD_MAX)
+        window->ahead *= 2;
     if (from < window->file_size)
         posix_fadvise(window->fd, (off_t)from, (off_t)(window->asked_until - from),
                       POSIX_FADV_WILLNEED);

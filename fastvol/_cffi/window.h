@@ -14,8 +14,9 @@ typedef struct {
     const uint8_t *base;
     uint64_t start;
     uint64_t length;
-    uint64_t asked_from;
+    uint64_t asked_from; /* of the present sequence */
     uint64_t asked_until;
+    uint64_t ahead; /* grows as long as the sequence lasts */
 } fv_window;
 
 /* 0 or a negative errno; to be closed also then. */
@@ -24,7 +25,7 @@ void fv_window_close(fv_window *window);
 /* Bytes [offset, offset + length) of the file.
  * FV_OK, FV_NEEDLE_SHORT (the file ends before), FV_IO_ERROR (errno says why). */
 int fv_window_at(fv_window *window, uint64_t offset, uint64_t length, const uint8_t **out);
-/* Asks for what lies behind `position`, when it was not asked for yet. */
+/* Asks for what lies behind `position`, the further the longer positions have been a sequence. */
 void fv_window_read_ahead(fv_window *window, uint64_t position);
 /* What a page that could not be read means: FV_NEEDLE_SHORT when the file was cut short meanwhile,
  * else FV_IO_ERROR. */
