@@ -112,6 +112,14 @@ VACUUM_PAUSED_BYTES: Final = 64 * KIB
 VACUUM_CATCH_UP_ROUNDS: Final = 64
 """After so many steps of catching up the writers are kept waiting for the rest, whatever it is."""
 
+# --- offline tools ------------------------------------------------------------------------------
+SURVEY_STEP_BYTES: Final = 64 * MIB
+"""Explained at a time; between two steps progress is shown."""
+SURVEY_ROWS: Final = 1 << 20
+"""Index rows compared with their records at a time."""
+SURVEY_LIST_MAX: Final = 1000
+"""Damaged places and wrong rows that a tool names; further ones are only counted."""
+
 # --- store --------------------------------------------------------------------------------------
 VOLUME_COUNT_DEFAULT: Final = 8
 DISK_CHECK_SECONDS: Final = 60
@@ -170,3 +178,17 @@ DUPLICATE_DIRECTORY_SECONDS: Final = 2
 """First wait after a master refused our directories; doubles with each retry."""
 HEARTBEAT_CLOSE_SECONDS: Final = 1
 """How long an ending heartbeat stream may take to tell us why, or to take our last beat."""
+
+# --- scrub, visiting, comparison ------------------------------------------------------------------
+SCRUB_STEP_BYTES: Final = 16 * MIB
+"""Work of a scrub between two looks at its throttle and at whether it is still wanted."""
+SCRUB_DETAILS_MAX: Final = 10_000
+"""Findings of a scrub that are described; beyond that they are counted."""
+COMPARE_DETAILS_MAX: Final = 1000
+"""Differences of two replicas that are listed one by one; beyond that they are counted."""
+COMPARE_STEP_NEEDLES: Final = 65_536
+"""Needles compared between two reports of progress."""
+VISIT_BATCH_RECORDS: Final = 1024
+"""Records that one call into the C core describes."""
+TAIL_CHUNK_BYTES: Final = 2 * MIB
+"""Largest piece of a record's body, and of a raw copy, in one message (upstream: BufferSizeLimit)."""

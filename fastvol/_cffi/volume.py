@@ -7,6 +7,7 @@ back when the last Python reference to the pointer goes, and a call under way ho
 while another thread is inside a call is safe.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,6 +29,7 @@ NO_FAST_READ: Final[int] = lib.FV_VOLUME_NO_FAST_READ
 REPLICATED: Final[int] = lib.FV_VOLUME_REPLICATED
 
 _FIELD_BYTES_MAX: Final = 2**31 - 1
+_SCAN_ENTRIES: Final = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +242,18 @@ class NativeVolume:
         """
         found = self.find(needle_id)
         return None if found is None else (found.offset * 8, found.size)
+
+    def live_ids(self) -> Iterator[int]:
+        """Ids of the needles that are not deleted, ascending; writers may run meanwhile."""
+        batch = ffi.new("fv_entry[]", _SCAN_ENTRIES)
+        pointer = self._pointer  # keeps the volume, and so its map, alive
+        first = 0
+        while True:
+            count = lib.fv_map_scan(lib.fv_volume_map(pointer), first, batch, _SCAN_ENTRIES)
+            yield from (batch[i].id for i in range(count) if batch[i].size >= 0)
+            if count < _SCAN_ENTRIES or batch[count - 1].id == 2**64 - 1:
+                return
+            first = batch[count - 1].id + 1
 
     def has_live_empty_file(self) -> bool:
         """Whether some live entry has no payload.

@@ -7,14 +7,41 @@ import os
 import sys
 from collections.abc import Sequence
 
+from fastvol.cli import (
+    backup,
+    check,
+    compact,
+    compare,
+    export,
+    fix,
+    info,
+    scrub,
+    serve,
+    version,
+    volume,
+)
 from fastvol.cli import help as help_command
-from fastvol.cli import serve, version, volume
 from fastvol.cli.command import EXIT_USAGE
 from fastvol.cli.global_flags import GLOBAL_FLAGS, parse_global_flags
 from fastvol.cli.go_flags import HelpRequestedError
 from fastvol.errors import UsageError
 
-_COMMANDS = {command.name: command for command in (serve.COMMAND, volume.COMMAND, version.COMMAND)}
+_COMMANDS = {
+    command.name: command
+    for command in (
+        serve.COMMAND,
+        volume.COMMAND,
+        scrub.COMMAND,
+        compare.COMMAND,
+        info.COMMAND,
+        check.COMMAND,
+        fix.COMMAND,
+        compact.COMMAND,
+        export.COMMAND,
+        backup.COMMAND,
+        version.COMMAND,
+    )
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

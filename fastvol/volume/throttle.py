@@ -1,13 +1,14 @@
-"""Keeping long work on a disk below a byte rate."""
+"""Holding background work to so many bytes per second."""
 
 import time
 from collections.abc import Callable
 
 
 class Throttle:
-    """Sleeps so that what was spent since the start stays below the rate.
+    """Sleeps whenever more was spent than the time since the last pause allows.
 
-    Time that was not used is not saved up: after a pause the rate holds from then on.
+    A worker that was slower than its rate for a while may not catch up with a burst.  Not for
+    several threads.
     """
 
     def __init__(
@@ -15,19 +16,21 @@ class Throttle:
         bytes_per_second: int,
         *,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        """``bytes_per_second`` 0 means no limit."""
-        self._rate = bytes_per_second
+        """``bytes_per_second`` 0 or less means no limit."""
+        self.bytes_per_second = max(0, bytes_per_second)
         self._clock = clock
         self._sleep = sleep
-        self._free_at = clock()
+        self._paid_until = clock()
 
-    def spend(self, count: int) -> None:
-        """Notes ``count`` bytes of work, and waits until they are within the rate."""
-        if self._rate <= 0:
+    def spend(self, n_bytes: int) -> None:
+        """Accounts for work done, and waits until it was allowed to be done."""
+        if not self.bytes_per_second or n_bytes <= 0:
             return
         now = self._clock()
-        self._free_at = max(self._free_at, now) + count / self._rate
-        if self._free_at > now:
-            self._sleep(self._free_at - now)
+        cost = n_bytes / self.bytes_per_second
+        # What was not used up to now is gone, except for the time that this work itself took.
+        self._paid_until = max(self._paid_until + cost, now)
+        if self._paid_until > now:
+            self._sleep(self._paid_until - now)

@@ -269,6 +269,10 @@ class Vacuum:
 
     # --- the end ------------------------------------------------------------------------------
 
+    def keep(self) -> None:
+        """Leaves the new files where they are, for whoever asked for them and no more."""
+        self._close()
+
     def discard(self) -> None:
         """Removes the new files; only before they were declared complete."""
         self._close()
