@@ -234,22 +234,19 @@ class NativeVolume:
             raise NativeFaultError(code, sys_errno=sys_errno[0], on_map=code == IO_ERROR)
         return MapEntry(entry.id, entry.offset, entry.size)
 
-    def entry(self, needle_id: int) -> tuple[int, int] | None:
-        """(offset in bytes, body size) of the map's entry, deleted ones included.
+    def live_ids(self) -> Iterator[int]:
+        """Ids of the needles that are not deleted, ascending; writers may run meanwhile.
 
         Raises:
-            NativeFaultError: as :meth:`find`.
+            NativeFaultError: ``IO_ERROR`` with ``on_map``.
         """
-        found = self.find(needle_id)
-        return None if found is None else (found.offset * 8, found.size)
-
-    def live_ids(self) -> Iterator[int]:
-        """Ids of the needles that are not deleted, ascending; writers may run meanwhile."""
         batch = ffi.new("fv_entry[]", _SCAN_ENTRIES)
         pointer = self._pointer  # keeps the volume, and so its map, alive
         first = 0
         while True:
             count = lib.fv_map_scan(lib.fv_volume_map(pointer), first, batch, _SCAN_ENTRIES)
+            if count < 0:
+                raise NativeFaultError(IO_ERROR, sys_errno=-count, on_map=True)
             yield from (batch[i].id for i in range(count) if batch[i].size >= 0)
             if count < _SCAN_ENTRIES or batch[count - 1].id == 2**64 - 1:
                 return

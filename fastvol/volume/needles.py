@@ -6,6 +6,7 @@ from typing import Final
 
 from fastvol._cffi import fault as native
 from fastvol._cffi.fault import NativeFaultError
+from fastvol._cffi.needle_map import MapEntry
 from fastvol._cffi.volume import NativeNeedle, NativeVolume
 from fastvol.errors import NeedleNotFoundError, StorageError
 from fastvol.formats.needle import Needle
@@ -60,24 +61,35 @@ def load_needle(
     nowait: bool,
 ) -> StoredNeedle:
     """Reads a needle (weed/storage/volume_read.go: readNeedle); see ``Volume.load``."""
-    size = 0
+    entry = find_needle(volume, names, key, nowait=nowait)
+    if entry is None:
+        raise NeedleNotFoundError("not found")
+    size = abs(entry.size)
+    meta = meta_above is not None and size > meta_above
     try:
-        entry = volume.find(key, nowait=nowait)
-        if entry is None:
-            raise NeedleNotFoundError("not found")
-        size = abs(entry.size)
-        meta = meta_above is not None and size > meta_above
         found = volume.read(entry, deleted=read_deleted, meta=meta, nowait=nowait)
     except NativeFaultError as fault:
-        if fault.code == native.COLD:
-            raise ColdReadError(
-                f"needle {key:x} of volume {names.volume_id} is not cached"
-            ) from None
-        raise read_error(fault, names, needle_id=key, want_size=size) from None
+        raise _look_error(fault, names, key, size) from None
     stored = _stored_needle(volume, found)
     if _is_expired(stored.needle):
         raise NeedleNotFoundError("not found")
     return stored
+
+
+def find_needle(
+    volume: NativeVolume, names: VolumeNames, key: int, *, nowait: bool = False
+) -> MapEntry | None:
+    """What the needle map has of a needle; see ``Volume.entry``."""
+    try:
+        return volume.find(key, nowait=nowait)
+    except NativeFaultError as fault:
+        raise _look_error(fault, names, key, 0) from None
+
+
+def _look_error(fault: NativeFaultError, names: VolumeNames, key: int, size: int) -> StorageError:
+    if fault.code == native.COLD:
+        return ColdReadError(f"needle {key:x} of volume {names.volume_id} is not cached")
+    return read_error(fault, names, needle_id=key, want_size=size)
 
 
 def verify_payload(names: VolumeNames, stored: StoredNeedle, *, nowait: bool) -> None:

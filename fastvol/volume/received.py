@@ -92,8 +92,8 @@ def apply_record(volume: Volume, record: bytes, version: int = 0) -> Applied:
 
 
 def _is_empty_file(volume: Volume, needle: Needle) -> bool:
-    known = volume.native.entry(needle.id)
-    if known is not None and known[1] > 0:
+    known = volume.entry(needle.id)
+    if known is not None and known.size > 0:
         return False
     return needle.checksum == 0 and needle.cookie != 0
 

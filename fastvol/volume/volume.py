@@ -20,6 +20,7 @@ from typing import TypeVar
 
 from fastvol._cffi import fault as native_fault
 from fastvol._cffi.fault import NativeFaultError
+from fastvol._cffi.needle_map import MapEntry
 from fastvol._cffi.volume import NativeVolume, NativeWrite, VolumeStat
 from fastvol.errors import (
     DiskIOError,
@@ -47,6 +48,7 @@ from fastvol.volume.needles import (
     WriteResult,
     append_error,
     append_needle,
+    find_needle,
     load_needle,
     verify_payload,
 )
@@ -282,19 +284,36 @@ class Volume(VolumeFacts):
         """
         if self.unavailable:
             raise DiskIOError(self._unavailable_text())
+
+        def look(current: NativeVolume) -> StoredNeedle:
+            return load_needle(
+                current,
+                self._names,
+                key,
+                read_deleted=read_deleted,
+                meta_above=meta_above,
+                nowait=nowait,
+            )
+
+        return self._in_open_map(look)
+
+    def entry(self, key: int) -> MapEntry | None:
+        """What the needle map has of a needle, deleted ones included.
+
+        Raises:
+            NeedleNotFoundError: the volume is closed.
+            DiskIOError
+        """
+        return self._in_open_map(lambda current: find_needle(current, self._names, key))
+
+    def _in_open_map(self, look: Callable[[NativeVolume], _Result]) -> _Result:
+        """Looks; again if the map was closed because the volume has another one."""
         while True:
             current = self._native
             if current is None:
                 raise NeedleNotFoundError("not found")
             try:
-                return load_needle(
-                    current,
-                    self._names,
-                    key,
-                    read_deleted=read_deleted,
-                    meta_above=meta_above,
-                    nowait=nowait,
-                )
+                return look(current)
             except VolumeClosedError:
                 if self._native is current:
                     raise
