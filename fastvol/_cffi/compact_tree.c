@@ -418,14 +418,32 @@ static int tree_append(fv_tree *t, uint64_t id, uint64_t offset, int32_t size)
     return 0;
 }
 
+/* True when an id behind the entries of a leaf is better put in front of those of the next one.
+ * Without it, ids that descend towards a leaf would get a leaf each. */
+static int begins_next(const fv_tree *t, size_t slot_at, uint64_t id)
+{
+    if (slot_at + 1 == t->slot_count)
+        return 0;
+    const slot *next = &t->slots[slot_at + 1];
+    assert(id < next->base);
+    return next->leaf->count < LEAF_ENTRIES_MAX && !widens_much(next, id);
+}
+
 static int tree_insert(fv_tree *t, size_t slot_at, size_t at, uint64_t id, uint64_t offset,
                        int32_t size)
 {
     slot *s = &t->slots[slot_at];
-    if ((id < s->base || at == s->leaf->count) && widens_much(s, id))
-        return add_leaf(t, id < s->base ? slot_at : slot_at + 1, LEAF_ENTRIES_FIRST, id, offset,
-                        size);
-    if (s->leaf->count == LEAF_ENTRIES_MAX) {
+    int in_front = id < s->base, is_full = s->leaf->count == LEAF_ENTRIES_MAX;
+    if (in_front || at == s->leaf->count) {
+        /* A full leaf with an id at its end stays full, and is not split. */
+        if (is_full || widens_much(s, id)) {
+            if (in_front || !begins_next(t, slot_at, id))
+                return add_leaf(t, in_front ? slot_at : slot_at + 1, LEAF_ENTRIES_FIRST, id,
+                                offset, size);
+            s = &t->slots[++slot_at];
+            at = 0;
+        }
+    } else if (is_full) {
         if (split_leaf(t, slot_at) != 0)
             return -1;
         int found = locate(t, id, &slot_at, &at);

@@ -6,6 +6,8 @@ void test_crc32c_kernels_agree(void);
 void test_crc32c_combine(void);
 void test_map_against_array(void);
 void test_map_ascending_memory(void);
+void test_map_memory_whatever_the_order(void);
+void test_map_memory_after_much_change(void);
 void test_map_high_offsets(void);
 void test_map_full_range_of_ids(void);
 void test_map_load_counters(void);
@@ -106,6 +108,8 @@ int main(void)
     RUN(test_crc32c_combine);
     RUN(test_map_against_array);
     RUN(test_map_ascending_memory);
+    RUN(test_map_memory_whatever_the_order);
+    RUN(test_map_memory_after_much_change);
     RUN(test_map_high_offsets);
     RUN(test_map_full_range_of_ids);
     RUN(test_map_load_counters);

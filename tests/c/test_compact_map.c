@@ -114,6 +114,78 @@ void test_map_ascending_memory(void)
     fv_map_free(map);
 }
 
+/* ---- memory, whatever the order of the ids ------------------------------------------------------- */
+
+#define ORDER_ENTRIES UINT64_C(120000)
+#define ORDER_BYTES_MAX 20
+
+static uint64_t random_id(uint64_t i)
+{
+    unsigned long long seed = (i + 1) * UINT64_C(0x9e3779b97f4a7c15);
+    return next_random(&seed);
+}
+
+static uint64_t descending(uint64_t i) { return (ORDER_ENTRIES - i) * 3; }
+static uint64_t descending_far(uint64_t i) { return (ORDER_ENTRIES - i) << 34; }
+static uint64_t descending_runs(uint64_t i) { return ((ORDER_ENTRIES - i) / 300 << 33) + i % 300; }
+static uint64_t streams(uint64_t i) { return (i % 1000 << 40) + i / 1000 * 7; }
+static uint64_t clusters(uint64_t i) { return (i / 5 * 2654435761u % 104729 << 40) + i % 5; }
+static uint64_t just_too_far(uint64_t i) { return i * 65537; }
+static uint64_t near_and_far(uint64_t i) { return i % 2 ? i : (UINT64_C(1) << 63) + (i << 32); }
+static uint64_t rarely_far(uint64_t i)
+{
+    return i % 257 == 256 ? (UINT64_C(1) << 62) - (i << 34) : i;
+}
+
+/* Towards the entries behind a gap: each id lies just below the one before. */
+static uint64_t into_a_gap(uint64_t i)
+{
+    return i < ORDER_ENTRIES / 2 ? i : (UINT64_C(1) << 60) - i;
+}
+
+static uint64_t into_many_gaps(uint64_t i)
+{
+    uint64_t round = i / 300;
+    return (i % 300 << 40) + (round % 2 ? (1 << 20) - round : round);
+}
+
+static uint64_t spread(uint64_t i) { return __builtin_bswap64(i); }
+
+void test_map_memory_whatever_the_order(void)
+{
+    static uint64_t (*const orders[])(uint64_t) = {
+        random_id,    descending,   descending_far, descending_runs, streams, clusters,
+        just_too_far, near_and_far, rarely_far,     into_a_gap,      spread,  into_many_gaps};
+    for (size_t order = 0; order < sizeof orders / sizeof orders[0]; order++) {
+        fv_map *map = fv_map_new();
+        fv_entry got;
+        for (uint64_t i = 0; i < ORDER_ENTRIES; i++)
+            CHECK(fv_map_set(map, orders[order](i), i, 7, NULL) >= 0);
+        uint64_t count = fv_map_count(map);
+        CHECK(count > ORDER_ENTRIES * 9 / 10);
+        CHECK(fv_map_memory(map) < count * ORDER_BYTES_MAX);
+        for (uint64_t i = 0; i < ORDER_ENTRIES; i++)
+            CHECK(fv_map_get(map, orders[order](i), &got) == 1);
+        fv_map_free(map);
+    }
+}
+
+/* Removing and inserting again must not leave a leaf for every few entries. */
+void test_map_memory_after_much_change(void)
+{
+    unsigned long long seed = 77;
+    fv_map *map = fv_map_new();
+    for (uint64_t i = 0; i < 4 * ORDER_ENTRIES; i++) {
+        uint64_t slot = next_random(&seed) % ORDER_ENTRIES;
+        if (i % 4 == 3)
+            fv_map_remove(map, random_id(slot));
+        else
+            CHECK(fv_map_set(map, random_id(slot), i, 7, NULL) >= 0);
+    }
+    CHECK(fv_map_memory(map) < fv_map_count(map) * ORDER_BYTES_MAX * 3 / 2);
+    fv_map_free(map);
+}
+
 void test_map_high_offsets(void)
 {
     const uint64_t high = (UINT64_C(1) << 40) - 1;
