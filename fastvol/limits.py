@@ -86,8 +86,8 @@ LEVELDB_CACHE_BYTES_MIN: Final = 192 * KIB
 """What one gets even when nothing is left."""
 LEVELDB_WRITE_BUFFER_BYTES_MIN: Final = 64 * KIB
 """LevelDB takes no less."""
-LEVELDB_TABLE_BYTES: Final = 20 * MIB
-"""Size of a table file, so that there are few of them."""
+LEVELDB_TABLE_BYTES: Final = 4 * MIB
+"""Size of a table file: larger ones are fewer, and cost more each time they are merged."""
 LEVELDB_OPEN_FILES: Final = 74
 """Descriptors that one LevelDB may use: its smallest setting, 64 of them for tables."""
 LEVELDB_DESCRIPTORS: Final = 4
@@ -98,6 +98,10 @@ LEVELDB_WATERMARK_ROWS: Final = 10_000
 """So many index rows may have to be replayed after a crash."""
 LEVELDB_REPLAY_ROWS: Final = 500
 """Replayed between two pauses in which other threads get their turn."""
+LEVELDB_BUILD_ROWS: Final = 100_000
+"""With more than so many to replay, a database gets the memory to do it well; one at a time."""
+LEVELDB_BUILD_BUFFER_BYTES: Final = 8 * MIB
+"""Its write buffer meanwhile."""
 LEVELDB_IDLE_CHECK_SECONDS: Final = 60
 LEVELDB_SAMPLE_ROWS: Final = 64
 """Rows by which a LevelDB map knows its index again."""

@@ -28,7 +28,10 @@ import json
 import logging
 import os
 import struct
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,8 +41,13 @@ from fastvol._cffi.needle_map import MapEntry
 from fastvol.errors import StorageError, VolumeClosedError
 from fastvol.index.database import Database, shared_pool
 from fastvol.index.index_log import IndexLog
-from fastvol.index.kinds import SIZE_CLASSES, IndexOptions
-from fastvol.limits import LEVELDB_REPLAY_ROWS, LEVELDB_WATERMARK_ROWS
+from fastvol.index.kinds import SIZE_CLASSES, IndexOptions, SizeClass
+from fastvol.limits import (
+    LEVELDB_BUILD_BUFFER_BYTES,
+    LEVELDB_BUILD_ROWS,
+    LEVELDB_REPLAY_ROWS,
+    LEVELDB_WATERMARK_ROWS,
+)
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +57,9 @@ KEY_BYTES: Final = 8
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _U64: Final = struct.Struct(">Q")
 _VALUES: Final = {4: struct.Struct(">Ii"), 5: struct.Struct(">IBi")}
+
+
+_building = threading.Lock()
 
 
 class _NotUsableError(Exception):
@@ -226,32 +237,55 @@ def open_leveldb_map(
     return LevelDbMap(database, index, live_count)
 
 
+def build_leveldb_map(directory: Path, idx_fd: int, width: int, options: IndexOptions) -> None:
+    """Makes the map of an index that may still grow; opening it later takes in what came since.
+
+    Raises:
+        OSError: nothing of it is left.
+    """
+    _up_to_date(directory, IndexLog(idx_fd, width), options).close()
+
+
 def _up_to_date(directory: Path, index: IndexLog, options: IndexOptions) -> Database:
     def make() -> Database:
         return Database(directory, SIZE_CLASSES[options.kind], options.idle_hours)
 
     database = make()
-    try:
-        _replay(database, index, _usable_rows(database, index))
-    except (_NotUsableError, OSError) as reason:
-        log.warning("making %s anew: %s", directory, reason)
-        _remove(database)
-        database = make()
+    with _removed_on_error(database):
         try:
-            _replay(database, index, 0)
-        except BaseException:
-            _remove(database)
-            raise
-    except BaseException:
-        _remove(database)
-        raise
+            done = _usable_rows(database, index)
+            if index.rows() - done <= LEVELDB_BUILD_ROWS:
+                _replay(database, index, done)
+                return database
+            database.close()
+        except (_NotUsableError, OSError) as reason:
+            log.warning("making %s anew: %s", directory, reason)
+            database.give_up()
+            database.close()
+            done = 0
+    _build(directory, index, done)
+    database = make()
+    database.run(lambda _: None)
     return database
 
 
-def _remove(database: Database) -> None:
+def _build(directory: Path, index: IndexLog, start: int) -> None:
+    with _building:
+        builder = Database(directory, SizeClass(0, LEVELDB_BUILD_BUFFER_BYTES))
+        with _removed_on_error(builder):
+            _replay(builder, index, start)
+            builder.close()
+
+
+@contextmanager
+def _removed_on_error(database: Database) -> Iterator[None]:
     """There is nothing in it that cannot be made again."""
-    database.give_up()
-    database.close()
+    try:
+        yield
+    except BaseException:
+        database.give_up()
+        database.close()
+        raise
 
 
 def _state(index: IndexLog, rows: int, *, clean: bool) -> bytes:
@@ -312,14 +346,14 @@ def _replay(database: Database, index: IndexLog, start: int) -> None:
     """Puts the rows from ``start`` on into the database, and notes that it is in use."""
     end = index.rows()
     database.run(lambda db: db.put(STATE_KEY, _state(index, end, clean=False)))
-    done = start
     for block in index.blocks(start, end, LEVELDB_REPLAY_ROWS):
-        done += len(block) // index.row_bytes
-        _replay_block(database, index, block, done)
+        _replay_block(database, index, block)
         time.sleep(0)  # plyvel holds the interpreter's lock for each entry
+    # Only now: a key behind all others in every table would have all tables merged with each other.
+    database.run(lambda db: db.put(WATERMARK_KEY, _U64.pack(end)))
 
 
-def _replay_block(database: Database, index: IndexLog, block: bytes, done: int) -> None:
+def _replay_block(database: Database, index: IndexLog, block: bytes) -> None:
     width, row_bytes, nowhere = index.width, index.row_bytes, bytes(index.width)
 
     def replay(db: Any) -> None:
@@ -330,6 +364,5 @@ def _replay_block(database: Database, index: IndexLog, block: bytes, done: int) 
                     batch.put(key, value)
                 else:
                     batch.delete(key)
-            batch.put(WATERMARK_KEY, _U64.pack(done))
 
     database.run(replay)

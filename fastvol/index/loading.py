@@ -73,6 +73,25 @@ def load_needle_map(
     return LoadedMap(needle_map, needle_map.load(idx_fd, width, version))
 
 
+def prepare_needle_map(idx_fd: int, path: Path, *, width: int, options: IndexOptions) -> bool:
+    """Builds a map that would take long to build while writers wait; whether there is one now.
+
+    Args:
+        idx_fd: of an index that may still grow; not taken over.
+        path: of the LevelDB.
+    """
+    if options.kind == "memory":
+        return False
+    from fastvol.index.leveldb_map import build_leveldb_map
+
+    try:
+        build_leveldb_map(path, idx_fd, width, options)
+    except OSError as error:
+        log.warning("%s: %s", path, error)
+        return False
+    return True
+
+
 def _open_on_disk(
     idx_fd: int,
     idx_path: Path,

@@ -29,6 +29,8 @@ from fastvol._cffi.vacuum import NativeVacuum, Order, VacuumFaultError, VacuumSt
 from fastvol._cffi.volume import NativeVolume, reserve
 from fastvol.errors import NoSpaceError, StorageError
 from fastvol.formats.super_block import SuperBlock
+from fastvol.index.kinds import IndexOptions
+from fastvol.index.loading import prepare_needle_map
 from fastvol.limits import (
     VACUUM_CATCH_UP_ROUNDS,
     VACUUM_PAUSED_BYTES,
@@ -107,6 +109,7 @@ class Vacuum:
         self._native = native
         self._plan = plan
         self._fds: list[int] = []
+        self._has_map = False
         self._dat_size_before = native.stat().dat_size
         revision = (super_block.compaction_revision + 1) % _REVISIONS
         # No released server can open a super block with an extra part.
@@ -221,6 +224,13 @@ class Vacuum:
 
     # --- committing ---------------------------------------------------------------------------
 
+    def prepare_map(self, index: IndexOptions, width: int) -> None:
+        """Builds the needle map of the new index, if it is one on the disk; best effort."""
+        _, idx_fd = self._built
+        self._has_map = prepare_needle_map(
+            idx_fd, self._files.index(".cpldb"), width=width, options=index
+        )
+
     def catch_up(self) -> None:
         """Everything of a commit that writers need not wait for.
 
@@ -265,7 +275,7 @@ class Vacuum:
             OSError: not all of it is done, and the marker stays; see :func:`finish`.
         """
         self._close()
-        finish(self._files)
+        swap_in(self._files, with_map=self._has_map)
 
     # --- the end ------------------------------------------------------------------------------
 

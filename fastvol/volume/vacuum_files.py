@@ -88,8 +88,11 @@ def write_marker(files: VolumeFiles) -> None:
         raise
 
 
-def swap_in(files: VolumeFiles) -> None:
+def swap_in(files: VolumeFiles, *, with_map: bool = False) -> None:
     """Makes the renames that are still due, and removes the marker when they are durable.
+
+    ``with_map``: ``.cpldb`` is the map of the new index, and nobody has the old map open. After a
+    crash nobody knows that.
 
     Raises:
         OSError: the marker is still there; calling this again goes on where it failed.
@@ -102,8 +105,18 @@ def swap_in(files: VolumeFiles) -> None:
         if new_index.exists():
             new_index.replace(new_index.with_suffix(".idx"))
     _sync_directories(files)
-    remove_files(files.everywhere((*DERIVED_MAPS, ".cpldb")))
+    remove_files(files.everywhere(DERIVED_MAPS))
+    if with_map:
+        _adopt_map(files)
+    remove_files(files.everywhere((".cpldb",)))
     _remove_marker(files)
+
+
+def _adopt_map(files: VolumeFiles) -> None:
+    try:
+        files.index(".cpldb").rename(files.index(".ldb"))
+    except OSError as error:
+        log.warning("volume %d: its map will be made anew: %s", files.volume_id, error)
 
 
 def settle(files: VolumeFiles) -> None:

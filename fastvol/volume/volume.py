@@ -15,6 +15,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -466,7 +467,7 @@ class Volume(VolumeFacts):
             vacuum, self._vacuum = self._vacuum, None
             if vacuum is None:
                 raise StorageError(f"volume {self.id} compact swap aborted: missing .cpd/.cpx")
-            in_background(f"vacuum {self.id}", vacuum.catch_up)
+            in_background(f"vacuum {self.id}", partial(self._prepare_commit, vacuum))
             with self._admin_lock:
                 try:
                     old, _ = self._vacuum_source()
@@ -477,6 +478,12 @@ class Volume(VolumeFacts):
             return True
         finally:
             self._end_vacuum()
+
+    def _prepare_commit(self, vacuum: Vacuum) -> None:
+        vacuum.catch_up()
+        if self._index.kind != "memory":
+            vacuum.prepare_map(self._index, self.offset_width)
+            vacuum.catch_up()
 
     def cleanup_compaction(self) -> None:
         """Removes what was built and not committed (CleanupCompact).

@@ -501,7 +501,7 @@ def test_writers_are_told_when_the_swap_fails(
 
     waiting = threading.Thread(target=write)
 
-    def fail(_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         waiting.start()
         time.sleep(0.1)
         raise OSError(5, "Input/output error")

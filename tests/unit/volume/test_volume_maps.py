@@ -20,10 +20,12 @@ from fastvol.errors import (
     VolumeReadOnlyError,
     http_status,
 )
+from fastvol.index import leveldb_map
+from fastvol.index.index_log import IndexLog
 from fastvol.index.kinds import IN_MEMORY, IndexOptions
 from fastvol.index.leveldb_map import LevelDbMap
 from fastvol.volume.needles import ColdReadError
-from fastvol.volume.vacuum import VacuumPlan
+from fastvol.volume.vacuum import Vacuum, VacuumPlan
 from fastvol.volume.volume import Volume
 
 LEVELDB = IndexOptions("leveldb")
@@ -426,4 +428,57 @@ def test_an_index_kept_in_memory_has_its_map_there(tmp_path: Path) -> None:
     volume = open_volume(tmp_path, index=LEVELDB)
     assert kind_of(volume) is CompactMap
     assert volume.read(1).data == b"first 1"
+    volume.close()
+
+
+def test_a_vacuum_builds_its_map_before_writers_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is written meanwhile is taken in when the map is opened."""
+    volume = filled(tmp_path)
+    volume.compact(VacuumPlan())
+    replayed: list[int] = []
+    real_replay = leveldb_map._replay
+    real_prepare = Vacuum.prepare_map
+
+    def replay(database: object, index: IndexLog, start: int) -> None:
+        replayed.append(index.rows() - start)
+        real_replay(database, index, start)  # type: ignore[arg-type]
+
+    def prepare(vacuum: Vacuum, *arguments: object) -> None:
+        real_prepare(vacuum, *arguments)  # type: ignore[arg-type]
+        volume.write(needle(700, b"meanwhile"))
+
+    monkeypatch.setattr(leveldb_map, "_replay", replay)
+    monkeypatch.setattr(Vacuum, "prepare_map", prepare)
+    volume.commit_compaction()
+    assert replayed == [41, 1]
+    check(volume)
+    assert volume.read(700).data == b"meanwhile"
+    assert not list(tmp_path.glob("*.cp*"))
+    volume.close()
+
+
+def test_a_vacuum_whose_map_cannot_be_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = filled(tmp_path)
+    volume.compact(VacuumPlan())
+    (tmp_path / "7.cpldb").write_text("in the way")
+    volume.commit_compaction()
+    assert kind_of(volume) is LevelDbMap
+    check(volume)
+    assert not list(tmp_path.glob("*.cp*"))
+    volume.close()
+
+
+def test_many_rows_are_replayed_by_a_builder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leveldb_map, "LEVELDB_BUILD_ROWS", 10)
+    volume = filled(tmp_path, IN_MEMORY)
+    volume.close()
+    volume = open_volume(tmp_path, index=LEVELDB)
+    assert volume.stat().map_memory > 1 << 20
+    check(volume)
     volume.close()
