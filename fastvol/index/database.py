@@ -66,7 +66,7 @@ class Database:
         self.size = size
         self.idle_seconds = idle_hours * 3600
         self._pool = pool or shared_pool
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._unused = threading.Condition(self._lock)
         self._db: Any = None
         self._users = 0
@@ -99,12 +99,15 @@ class Database:
         return result
 
     def give_up(self) -> None:
-        """What it holds is in doubt."""
-        self.failed = True
-        try:
-            _make_unusable(self.directory)
-        except OSError as error:
-            log.warning("%s: %s", self.directory, error)
+        """What it holds is in doubt.  A closed one's directory may be another one's by now."""
+        with self._lock:
+            if self._closed:
+                return
+            self.failed = True
+            try:
+                _make_unusable(self.directory)
+            except OSError as error:
+                log.warning("%s: %s", self.directory, error)
 
     def _take(self) -> Any:
         with self._lock:
@@ -171,6 +174,8 @@ class Database:
     def close(self) -> None:
         """Waits for the uses under way; a database that failed is removed."""
         with self._lock:
+            if self._closed:
+                return
             self._closed = True
             self._unused.wait_for(lambda: not self._users)
             if self._db is not None:

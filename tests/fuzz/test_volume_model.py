@@ -18,12 +18,14 @@ from fastvol.formats.index_entry import iter_rows
 from fastvol.formats.needle import Needle, actual_size, decode
 from fastvol.formats.replica_placement import ReplicaPlacement
 from fastvol.formats.ttl import EMPTY
+from fastvol.index.kinds import IN_MEMORY, IndexOptions
 from fastvol.volume.vacuum import VacuumPlan
 from fastvol.volume.volume import Volume
 
 KEYS = st.one_of(st.integers(1, 6), st.sampled_from([49_999, 50_000, 2**32, 2**64 - 1]))
 DATA = st.one_of(st.binary(max_size=40), st.binary(min_size=1000, max_size=3000))
 COOKIE = 0xC0FFEE
+INDEXES = st.sampled_from([IN_MEMORY, IndexOptions("leveldb")])
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,9 @@ class VolumeModel(RuleBasedStateMachine):
         self.history: list[Append] = []
         self.volume: Volume
 
-    @initialize(version=st.sampled_from([1, 2, 3]), width=st.sampled_from([4, 5]))
-    def create(self, version: int, width: int) -> None:
-        self.version, self.width = version, width
+    @initialize(version=st.sampled_from([1, 2, 3]), width=st.sampled_from([4, 5]), index=INDEXES)
+    def create(self, version: int, width: int, index: IndexOptions) -> None:
+        self.version, self.width, self.index = version, width, index
         self.volume = Volume.create(
             self.directory,
             self.directory,
@@ -58,6 +60,7 @@ class VolumeModel(RuleBasedStateMachine):
             ttl=EMPTY,
             version=version,
             offset_width=width,
+            index=index,
         )
         self.history.append(Append(self.volume.dat_size, {}, 0, None))
 
@@ -75,7 +78,12 @@ class VolumeModel(RuleBasedStateMachine):
 
     def _open(self) -> None:
         self.volume = Volume.open(
-            self.directory, self.directory, "", 1, default_offset_width=self.width
+            self.directory,
+            self.directory,
+            "",
+            1,
+            default_offset_width=self.width,
+            index=self.index,
         )
         assert not self.volume.read_only, self.volume.read_only_reasons
 
@@ -104,9 +112,11 @@ class VolumeModel(RuleBasedStateMachine):
         if self.volume.dat_size > before:
             self._note(key, None)
 
-    @rule()
-    def reopen(self) -> None:
+    @rule(index=INDEXES)
+    def reopen(self, index: IndexOptions) -> None:
+        """Perhaps with another kind of needle map."""
         self.volume.close()
+        self.index = index
         self._open()
 
     @rule(share=st.floats(0, 1))

@@ -99,6 +99,21 @@ def test_unknown_index_kind_means_memory(base: Path) -> None:
     assert build("-index=typo").index_kind == "memory"
 
 
+def test_leveldb_without_its_package_is_refused(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the start, not at the first volume."""
+    monkeypatch.setattr("fastvol.config.build.find_spec", lambda _: None)
+    assert build("-index=memory").index_kind == "memory"
+    with pytest.raises(ConfigError, match="-index=leveldb needs the Python package plyvel"):
+        build("-index=leveldb")
+
+
+def test_leveldb_timeout_is_in_hours(base: Path) -> None:
+    assert build("-index.leveldbTimeout=3").leveldb_idle_hours == 3
+    assert build("-index.leveldbTimeout=-1").leveldb_idle_hours == 0
+
+
 def test_own_flags(base: Path) -> None:
     config = build("-offsetBytes=4", "-fastRead=false", "-readVerify=once", "-dir.idx=d2")
     assert (config.offset_width, config.fast_read, config.read_verify) == (4, False, "once")
