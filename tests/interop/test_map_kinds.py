@@ -153,6 +153,21 @@ def test_leveldb_by_turns(shelf: Shelf, weed_first: bool) -> None:
         shelf.check(server)
 
 
+def test_a_deleted_empty_file_stays_deleted_there(shelf: Shelf) -> None:
+    """The real server would have left it alive in its own database."""
+    with shelf.served(by_weed=False) as server:
+        create(server)
+        shelf.change(server, range(1, 20), 1)
+        for key in (50, 51):
+            assert put(server.port, fid(key), b"").status == 201
+            shelf.stored[key] = b""
+        shelf.delete(server, 50)
+        shelf.check(server)
+    for by_weed in (True, False, True):
+        with shelf.served(by_weed=by_weed) as server:
+            shelf.check(server)
+
+
 @pytest.mark.parametrize("killed", ["weed", "fastvol"])
 def test_leveldb_of_a_killed_server(shelf: Shelf, killed: str) -> None:
     """The other finds everything that was acknowledged."""
