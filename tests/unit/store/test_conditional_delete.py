@@ -15,7 +15,7 @@ from fastvol.store.options import LocationOptions, StoreOptions
 from fastvol.store.store import Store
 
 ROUNDS = 150
-DELAYS, DELAY_SECONDS = 5, 10e-6
+STEP_SECONDS = 50e-6
 
 
 @pytest.mark.parametrize("condition", ["only_empty", "only_garbage"])
@@ -25,17 +25,25 @@ def test_an_acknowledged_object_is_never_destroyed(tmp_path: Path, condition: st
     store = Store(StoreOptions("127.0.0.1", 8080, (location,)))
     store.load()
     outcomes = set()
+    head_start = 0.0
     try:
         for volume_id in range(1, ROUNDS + 1):
-            outcomes.add(_race(store, volume_id, condition))
+            outcome = _race(store, volume_id, condition, head_start)
+            outcomes.add(outcome)
+            # Whoever lost starts earlier the next time: the two stay near each other.
+            destroyed, _ = outcome
+            head_start += STEP_SECONDS if destroyed else -STEP_SECONDS
     finally:
         store.close()
     assert (True, True) not in outcomes, "an acknowledged object is gone"
     assert len(outcomes) > 1, "one side always wins: this tests nothing"
 
 
-def _race(store: Store, volume_id: int, condition: str) -> tuple[bool, bool]:
-    """(whether the volume was destroyed, whether the object was accepted)."""
+def _race(store: Store, volume_id: int, condition: str, head_start: float) -> tuple[bool, bool]:
+    """(whether the volume was destroyed, whether the object was accepted).
+
+    ``head_start`` is the writer's before the deleter, in seconds; negative for the other way.
+    """
     volume = store.add_volume(volume_id, "", ReplicaPlacement(), EMPTY)
     if condition == "only_garbage":
         volume.write(Needle(id=9, cookie=1, data=b"garbage"))
@@ -45,6 +53,8 @@ def _race(store: Store, volume_id: int, condition: str) -> tuple[bool, bool]:
 
     def write() -> None:
         start.wait()
+        if head_start < 0:
+            time.sleep(-head_start)
         try:
             volume.write(Needle(id=1, cookie=1, data=bytes(volume_id * 500)))
         except StorageError:
@@ -54,8 +64,8 @@ def _race(store: Store, volume_id: int, condition: str) -> tuple[bool, bool]:
     writer = threading.Thread(target=write)
     writer.start()
     start.wait()
-    if volume_id % DELAYS:  # without a pause the writer seldom comes first
-        time.sleep(volume_id % DELAYS * DELAY_SECONDS)
+    if head_start > 0:
+        time.sleep(head_start)
     try:
         store.delete_volume(volume_id, **{condition: True})
         destroyed = True
