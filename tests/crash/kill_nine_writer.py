@@ -1,6 +1,7 @@
 """Writes needles until it is killed, telling each step on its standard output.
 
-One line a step: ``begin <thread> <operation> <key> <version>`` before, ``done <thread>`` after.
+One line a step: ``begin <thread> <operation> <key> <version>`` before, ``done <thread>`` after;
+``vacuumed`` when the files were replaced.
 A pipe keeps what a killed process wrote into it.
 """
 
@@ -65,6 +66,7 @@ def vacuum(volume: Volume, seed: int) -> None:
         volume.compact(VacuumPlan(order=chance.choice(list(Order))))
         time.sleep(chance.choice([0, 0.005]))
         volume.commit_compaction()
+        tell("vacuumed")
 
 
 def main() -> None:
