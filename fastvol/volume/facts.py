@@ -26,7 +26,6 @@ class VolumeFacts:
         self.collection = opened.files.collection
         self.disk_id = 0
         self.disk_type = ""
-        self.compacting = False
         self.quarantined = False
         self.unavailable_reason: str | None = opened.unavailable
         self._gate = WriteGate(opened)

@@ -1,9 +1,9 @@
 """Opening a volume: from files on disk to a live C volume.
 
 Order (weed/storage/volume_loading.go: load): ``.vif``, data file and super block, index (rebuilt
-when missing, see ``index_rebuild``), both ends compared (``index_repair``), map loaded or opened. Anything
-that makes the volume unusable raises :class:`VolumeDamagedError` and leaves every file as it is;
-what only makes changes unsafe opens it read-only, with the reason.
+when missing, see ``index_rebuild``), both ends compared (``index_repair``), map loaded or opened.
+Anything that makes the volume unusable raises :class:`VolumeDamagedError` and leaves every file as
+it is; what only makes changes unsafe opens it read-only, with the reason.
 """
 
 import logging

@@ -10,7 +10,7 @@ opening. Readers that still have the old files finish on them; writers go on in 
 
 A failure before the marker leaves the old files in use as if nothing had been. After it there is no
 way back: the names may be those of the new files, so the old ones take no more changes; they are
-read until the swap is finished, by :func:`finish` or by the next start.
+read until the swap is finished: when an operator marks the volume writable, or by the next start.
 
 What is kept and dropped: weed/storage/volume_vacuum.go: copyDataBasedOnIndexFile. On purpose
 different: a needle expires here by its own TTL and append time, as for a read; a record whose
@@ -224,21 +224,22 @@ class Vacuum:
 
     # --- committing ---------------------------------------------------------------------------
 
-    def prepare_map(self, index: IndexOptions, width: int) -> None:
-        """Builds the needle map of the new index, if it is one on the disk; best effort."""
-        _, idx_fd = self._built
-        self._has_map = prepare_needle_map(
-            idx_fd, self._files.index(".cpldb"), width=width, options=index
-        )
-
-    def catch_up(self) -> None:
+    def prepare_commit(self, index: IndexOptions, width: int) -> None:
         """Everything of a commit that writers need not wait for.
+
+        A needle map that is kept on the disk is built from the new index now; best effort.
 
         Raises:
             StorageError: the new files are gone.
         """
         try:
             self._catch_up(throttled=False)
+            if index.kind != "memory":
+                _, idx_fd = self._built
+                self._has_map = prepare_needle_map(
+                    idx_fd, self._files.index(".cpldb"), width=width, options=index
+                )
+                self._catch_up(throttled=False)
             self._sync()
         except BaseException as error:
             self.discard()
@@ -272,7 +273,7 @@ class Vacuum:
         """Puts the new files in the place of the old ones.
 
         Raises:
-            OSError: not all of it is done, and the marker stays; see :func:`finish`.
+            OSError: not all of it is done, and the marker stays; ``vacuum_files.swap_in`` goes on.
         """
         self._close()
         swap_in(self._files, with_map=self._has_map)
@@ -291,8 +292,3 @@ class Vacuum:
     def _close(self) -> None:
         while self._fds:
             os.close(self._fds.pop())
-
-
-def finish(files: VolumeFiles) -> None:
-    """Makes what is left to do of a swap; :exc:`OSError` when it still cannot."""
-    swap_in(files)

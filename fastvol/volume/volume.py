@@ -1,65 +1,37 @@
-"""One volume: its state, and reading, writing and deleting needles.
+"""One volume: making one, its marks, the replacement of its files, its end.
 
-Locking: reads take no lock. Writes and deletes are serialised inside the C volume. What changes
-the volume as a whole (marks, closing, opening its files anew) is under ``_admin_lock``, which may
-be held during I/O; the read-only state has its own lock (``write_gate``). Closing waits for the
-append under way, refuses later ones and gives up this object's reference; a response that is still
-being sent keeps the files open until it is done.
-
-A vacuum's commit replaces the files of a volume in use (see ``vacuum``): readers hold on to the C
-volume that they began with, and writers that find theirs sealed go on with the new one.
+Locking: what changes the volume as a whole (marks, closing, opening its files anew, the swap of a
+vacuum) is under ``_admin_lock``, which may be held during I/O; the read-only state has its own lock
+(``write_gate``), and so has a vacuum (``compaction``). What clients do takes neither
+(``needle_access``). Closing waits for the append under way, refuses later ones and gives up this
+object's reference; a response that is still being sent keeps the files open until it is done.
 """
 
 import dataclasses
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
-from fastvol._cffi import fault as native_fault
-from fastvol._cffi.fault import NativeFaultError
-from fastvol._cffi.needle_map import MapEntry
-from fastvol._cffi.volume import NativeVolume, NativeWrite, VolumeStat
-from fastvol.errors import (
-    DiskIOError,
-    NeedleNotFoundError,
-    StorageError,
-    VolumeClosedError,
-    VolumeReadOnlyError,
-)
+from fastvol._cffi.volume import NativeVolume
+from fastvol.errors import StorageError, VolumeClosedError, VolumeReadOnlyError
 from fastvol.formats import volume_info
-from fastvol.formats.needle import Needle
 from fastvol.formats.replica_placement import ReplicaPlacement
 from fastvol.formats.super_block import SuperBlock
 from fastvol.formats.ttl import TTL
 from fastvol.index.kinds import IN_MEMORY, IndexOptions
-from fastvol.volume.background import in_background
+from fastvol.volume.compaction import Compaction
 from fastvol.volume.creation import check_version, create_volume
-from fastvol.volume.facts import VolumeFacts
 from fastvol.volume.figures import NeedleCounters
 from fastvol.volume.files import VolumeFiles, remove_volume_files
-from fastvol.volume.group_commit import GroupCommit
-from fastvol.volume.needles import (
-    BusyVolumeError,
-    StoredNeedle,
-    WouldWaitError,
-    WriteResult,
-    append_error,
-    append_needle,
-    find_needle,
-    load_needle,
-    verify_payload,
-)
+from fastvol.volume.needle_access import NeedleAccess
+from fastvol.volume.needles import BusyVolumeError, StoredNeedle, WouldWaitError, WriteResult
 from fastvol.volume.opening import OpenedVolume, open_volume
-from fastvol.volume.vacuum import Vacuum, VacuumPlan, VacuumReport, check_room, finish
-from fastvol.volume.vacuum_files import remove_built
+from fastvol.volume.vacuum import Vacuum, VacuumPlan, VacuumReport
+from fastvol.volume.vacuum_files import swap_in
 
 log = logging.getLogger(__name__)
-
-_Result = TypeVar("_Result")
 
 __all__ = [
     "BusyVolumeError",
@@ -72,21 +44,13 @@ __all__ = [
 ]
 
 
-class Volume(VolumeFacts):
+class Volume(NeedleAccess):
     """A live volume; see the module's theory for threads."""
 
     def __init__(self, opened: OpenedVolume) -> None:
         super().__init__(opened)
         self._admin_lock = threading.RLock()
-        self._must_reopen = self._gate.no_write_or_delete
-        """Before it takes changes, its files must be opened anew."""
-        self._sync_lock = threading.Lock()
-        self._sync_failure = ""
-        self._group_commit = GroupCommit(self.sync)
-        self._vacuum_lock = threading.Lock()
-        """Guards ``compacting``; whoever set it owns what follows."""
-        self._vacuum: Vacuum | None = None
-        """Built, and not committed yet."""
+        self._compaction = Compaction(self)
         self._swap_unfinished = False
 
     # --- making one ---------------------------------------------------------------------------
@@ -144,15 +108,6 @@ class Volume(VolumeFacts):
         )
 
     # --- read-only state ----------------------------------------------------------------------
-
-    def forbid_changes(self, words: str) -> None:
-        """Makes the volume read-only in memory because something went wrong with its files.
-
-        They are opened anew, and so checked, before it takes changes again.
-        """
-        self._must_reopen = True
-        self._gate.damage(words)
-        log.error("volume %d is read-only now: %s", self.id, words)
 
     def mark_read_only(self, *, can_delete: bool, persist: bool) -> bool:
         """An operator's mark (weed/storage/store.go: MarkVolumeReadonly).
@@ -221,14 +176,25 @@ class Volume(VolumeFacts):
         self._finish_swap()
         with self._writers_waiting(old):
             old.retire_map()
-            opened = self._open_for_writing()
-            self._gate.replace(opened)
-            with self._sync_lock:
-                self._install(opened)
-                self._sync_failure = ""
-            self._must_reopen = False
-            old.seal()
+            self._replace(old, self._open_for_writing())
         return True
+
+    @contextmanager
+    def _writers_waiting(self, native: NativeVolume) -> Iterator[None]:
+        native.pause()
+        try:
+            yield
+        finally:
+            native.resume()
+
+    def _replace(self, old: NativeVolume, opened: OpenedVolume) -> None:
+        """Puts files that were opened anew in the place of ``old``, whose writers are waiting."""
+        self._gate.replace(opened)
+        with self._sync_lock:
+            self._install(opened)
+            self._sync_failure = ""
+        self._must_reopen = opened.no_write_or_delete
+        old.seal()
 
     def _open_for_writing(self) -> OpenedVolume:
         files = dataclasses.replace(
@@ -256,170 +222,12 @@ class Volume(VolumeFacts):
             raise StorageError(f"volume {self.id} persist {doing}: {error}") from error
         self.info = info
 
-    # --- needles ------------------------------------------------------------------------------
-
-    def _unavailable_text(self) -> str:
-        detail = f": {self.unavailable_reason}" if self.unavailable_reason else ""
-        return f"volume {self.id} is unavailable{detail}: volume unavailable"
-
-    def load(
-        self,
-        key: int,
-        *,
-        read_deleted: bool = False,
-        meta_above: int | None = None,
-        nowait: bool = False,
-    ) -> StoredNeedle:
-        """Reads a needle, its payload checked unless left out.
-
-        Args:
-            key: needle id.
-            read_deleted: a deleted needle is read if its size is still known.
-            meta_above: payloads of bodies larger than this many bytes are left out.
-            nowait: do not wait for the disk.
-
-        Raises:
-            NeedleNotFoundError: also when its TTL has passed; NeedleDeletedError.
-            NeedleCorruptedError, DiskIOError
-            ColdReadError: only with ``nowait``.
-        """
-        if self.unavailable:
-            raise DiskIOError(self._unavailable_text())
-
-        def look(current: NativeVolume) -> StoredNeedle:
-            return load_needle(
-                current,
-                self._names,
-                key,
-                read_deleted=read_deleted,
-                meta_above=meta_above,
-                nowait=nowait,
-            )
-
-        return self._in_open_map(look)
-
-    def entry(self, key: int) -> MapEntry | None:
-        """What the needle map has of a needle, deleted ones included.
-
-        Raises:
-            NeedleNotFoundError: the volume is closed.
-            DiskIOError
-        """
-        return self._in_open_map(lambda current: find_needle(current, self._names, key))
-
-    def _in_open_map(self, look: Callable[[NativeVolume], _Result]) -> _Result:
-        """Looks; again if the map was closed because the volume has another one."""
-        while True:
-            current = self._native
-            if current is None:
-                raise NeedleNotFoundError("not found")
-            try:
-                return look(current)
-            except VolumeClosedError:
-                if self._native is current:
-                    raise
-
-    def read(self, key: int, *, read_deleted: bool = False) -> Needle:
-        """Reads a whole needle; see :meth:`load` for what it raises."""
-        return self.load(key, read_deleted=read_deleted).needle
-
-    def verify(self, stored: StoredNeedle, *, nowait: bool = False) -> None:
-        """Checks the payload of a needle that was read without it; sets its raw checksum.
-
-        Raises:
-            NeedleCorruptedError, DiskIOError; ColdReadError only with ``nowait``.
-        """
-        verify_payload(self._names, stored, nowait=nowait)
-
-    def write(
-        self, needle: Needle, *, check_cookie: bool = True, nowait: bool = False
-    ) -> WriteResult:
-        """Appends a needle (weed/storage/volume_write.go: doWriteRequest).
-
-        Its ``checksum`` must be that of its data; TTL inheritance is done here.
-
-        Raises:
-            VolumeReadOnlyError, CookieMismatchError, OffsetOverflowError, DiskIOError
-            StorageError: a field does not fit a record.
-            BusyVolumeError, ColdReadError: only with ``nowait``; try again in a thread.
-        """
-
-        def append(current: NativeVolume) -> WriteResult:
-            return append_needle(
-                current, needle, self.ttl, check_cookie=check_cookie, nowait=nowait
-            )
-
-        try:
-            return self._in_current_files(append)
-        except NativeFaultError as fault:
-            raise self._append_error(fault, needle.id, needle.cookie) from None
-
-    def delete(self, key: int, cookie: int, checksum: int, *, nowait: bool = False) -> int:
-        """Appends a tombstone; returns the body size of what was deleted, 0 if nothing was.
-
-        Args:
-            key: needle id.
-            cookie: the tombstone's; not compared with anything here.
-            checksum: of the deleted data, 0 when it was not read.
-
-        Raises:
-            as :meth:`write`.
-        """
-
-        def append(current: NativeVolume) -> NativeWrite:
-            return current.delete(key, cookie, checksum, nowait=nowait)
-
-        try:
-            return self._in_current_files(append).size
-        except NativeFaultError as fault:
-            raise self._append_error(fault, key, cookie) from None
-
-    def _in_current_files(self, append: Callable[[NativeVolume], _Result]) -> _Result:
-        """Appends; again if the files were replaced while it waited."""
-        while True:
-            current = self.native
-            try:
-                return append(current)
-            except NativeFaultError as fault:
-                if fault.code != native_fault.CLOSED or self._native is current:
-                    raise
-
-    def _append_error(self, fault: NativeFaultError, key: int, cookie: int) -> StorageError:
-        error = append_error(fault, self._names, needle_id=key, cookie=cookie)
-        if fault.rollback_failed and not self._must_reopen:
-            self.forbid_changes(f"a failed append could not be undone: {error}")
-        return error
-
-    def commit(self) -> None:
-        """Makes everything appended before this call durable, sharing the sync with other writers.
-
-        Raises:
-            DiskIOError
-        """
-        self._group_commit.wait()
-
-    def sync(self) -> None:
-        """Makes every acknowledged change durable: data first, then index.
-
-        After a failure the kernel may have dropped what it could not write, and it tells so only
-        once. So the volume becomes read-only, and every later call fails as well, until the files
-        are opened anew.
-
-        Raises:
-            DiskIOError
-        """
-        with self._sync_lock:
-            if self._sync_failure:
-                raise DiskIOError(self._sync_failure)
-            try:
-                self.native.sync()
-            except NativeFaultError as fault:
-                path = self._names.idx_path if fault.on_index else self._names.dat_path
-                self._sync_failure = f"sync {path}: {fault.os_text}"
-                self.forbid_changes(self._sync_failure)
-                raise DiskIOError(self._sync_failure) from None
-
     # --- vacuum -------------------------------------------------------------------------------
+
+    @property
+    def compacting(self) -> bool:
+        """Whether a vacuum is at work."""
+        return self._compaction.busy
 
     def compact(self, plan: VacuumPlan) -> VacuumReport | None:
         """Builds the files of a vacuum (weed/storage/volume_vacuum.go: CompactByIndex).
@@ -433,23 +241,7 @@ class Volume(VolumeFacts):
             StorageError: no room, stopped by ``plan.progress``, or a file could not be read or
             written; what was built is gone.
         """
-        if not self._begin_vacuum():
-            return None
-        try:
-            self._drop_vacuum()
-            current, stat = self._vacuum_source()
-            check_room(
-                self._files,
-                dat_size=stat.dat_size,
-                idx_size=stat.idx_size,
-                preallocate=plan.preallocate,
-            )
-            vacuum = Vacuum(self._files, current, self.super_block, plan)
-            report = in_background(f"vacuum {self.id}", vacuum.build)
-            self._vacuum = vacuum
-            return report
-        finally:
-            self._end_vacuum()
+        return self._compaction.build(plan)
 
     def commit_compaction(self) -> bool:
         """Puts what was built in the place of the files (CommitCompact).
@@ -461,29 +253,7 @@ class Volume(VolumeFacts):
             StorageError: the old files are in use as before; or, if the swap began and could not be
             ended, read-only with that reason.
         """
-        if not self._begin_vacuum():
-            return False
-        try:
-            vacuum, self._vacuum = self._vacuum, None
-            if vacuum is None:
-                raise StorageError(f"volume {self.id} compact swap aborted: missing .cpd/.cpx")
-            in_background(f"vacuum {self.id}", partial(self._prepare_commit, vacuum))
-            with self._admin_lock:
-                try:
-                    old, _ = self._vacuum_source()
-                except StorageError:
-                    vacuum.discard()
-                    raise
-                self._swap(vacuum, old)
-            return True
-        finally:
-            self._end_vacuum()
-
-    def _prepare_commit(self, vacuum: Vacuum) -> None:
-        vacuum.catch_up()
-        if self._index.kind != "memory":
-            vacuum.prepare_map(self._index, self.offset_width)
-            vacuum.catch_up()
+        return self._compaction.commit(self._index)
 
     def cleanup_compaction(self) -> None:
         """Removes what was built and not committed (CleanupCompact).
@@ -491,35 +261,14 @@ class Volume(VolumeFacts):
         Raises:
             StorageError: a swap has begun, or a vacuum is at work.
         """
-        if not self._begin_vacuum():
-            raise StorageError(f"volume {self.id} is compacting")
-        try:
-            if self._files.data(".cpc").exists():
-                raise StorageError(
-                    f"volume {self.id}: refusing cleanup while commit marker present"
-                )
-            self._drop_vacuum()
-            remove_built(self._files)
-        finally:
-            self._end_vacuum()
+        self._compaction.cleanup()
 
-    def _begin_vacuum(self) -> bool:
-        with self._vacuum_lock:
-            if self.compacting:
-                return False
-            self.compacting = True
-            return True
+    def sound_native(self) -> NativeVolume:
+        """The C volume, for a vacuum to copy.
 
-    def _end_vacuum(self) -> None:
-        with self._vacuum_lock:
-            self.compacting = False
-
-    def _drop_vacuum(self) -> None:
-        vacuum, self._vacuum = self._vacuum, None
-        if vacuum is not None:
-            vacuum.discard()
-
-    def _vacuum_source(self) -> tuple[NativeVolume, VolumeStat]:
+        Raises:
+            StorageError: it is closed, or its files are in doubt.
+        """
         current = self._native
         if current is None:
             raise StorageError(f"volume {self.files.base} backend is empty remote:false")
@@ -527,52 +276,48 @@ class Volume(VolumeFacts):
             # Its index does not tell what is alive, and a vacuum would drop the rest for good.
             words = "; ".join(reason.words for reason in self.read_only_reasons)
             raise StorageError(f"volume {self.id} is damaged and must be repaired first: {words}")
-        return current, current.stat()
+        return current
 
-    def _swap(self, vacuum: Vacuum, old: NativeVolume) -> None:
-        with self._writers_waiting(old):
+    def swap_files(self, vacuum: Vacuum) -> None:
+        """Goes over to the files of a vacuum; see :meth:`commit_compaction` for what it raises."""
+        with self._admin_lock:
             try:
-                old.retire_map()
+                old = self.sound_native()
+                with self._writers_waiting(old):
+                    self._go_over(old, vacuum)
             except StorageError:
-                vacuum.discard()
+                if not self._swap_unfinished:
+                    vacuum.discard()
                 raise
-            vacuum.declare_complete()
-            self._swap_unfinished = True
-            try:
-                vacuum.swap()
-                self._swap_unfinished = False
-                opened = open_volume(
-                    self._files,
-                    default_offset_width=self.offset_width,
-                    index=self._index,
-                    for_writing=not self._must_reopen,
-                    append_times_above=old.stat().last_append_ns,
-                )
-            except (OSError, StorageError) as error:
-                # The names may be those of the new files now: the old ones must not be changed.
-                text = f"a vacuum could not be ended: {error}"
-                self.forbid_changes(text)
-                raise StorageError(f"volume {self.id}: {text}") from error
-            self._gate.replace(opened)
-            with self._sync_lock:
-                self._install(opened)
-            self._must_reopen = opened.no_write_or_delete
-            old.seal()
 
-    @contextmanager
-    def _writers_waiting(self, volume: NativeVolume) -> Iterator[None]:
-        volume.pause()
+    def _go_over(self, old: NativeVolume, vacuum: Vacuum) -> None:
+        old.retire_map()
+        vacuum.declare_complete()
+        self._swap_unfinished = True
         try:
-            yield
-        finally:
-            volume.resume()
+            vacuum.swap()
+            self._swap_unfinished = False
+            opened = open_volume(
+                self._files,
+                default_offset_width=self.offset_width,
+                index=self._index,
+                for_writing=not self._must_reopen,
+                append_times_above=old.stat().last_append_ns,
+            )
+            self._replace(old, opened)
+        except BaseException as error:
+            # The names may be those of the new files now: whatever it was that failed, the old ones
+            # must not take a change any more.
+            text = f"a vacuum could not be ended: {error}"
+            self.forbid_changes(text)
+            raise StorageError(f"volume {self.id}: {text}") from error
 
     def _finish_swap(self) -> None:
         """What a commit could not do to the end."""
         if not self._swap_unfinished:
             return
         try:
-            finish(self._files)
+            swap_in(self._files)
         except OSError as error:
             raise StorageError(f"a vacuum's files cannot be swapped: {error}") from error
         self._swap_unfinished = False
@@ -585,7 +330,7 @@ class Volume(VolumeFacts):
             current = self._native
             if current is None:
                 return
-            self._drop_vacuum()
+            self._compaction.drop()
             current.seal()
             durable = True
             try:

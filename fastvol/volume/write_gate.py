@@ -87,8 +87,6 @@ class WriteGate:
         with self._lock:
             if low != self.disk_space_low:
                 self._disk_low = ReadOnlyReason(DISK_LOW) if low else None
-                if low and self._native is not None:
-                    self._native.reserve_for_deletes()
                 self._apply()
 
     def damage(self, words: str) -> None:
@@ -132,6 +130,8 @@ class WriteGate:
     def _apply(self) -> None:
         if self._native is None:
             return
+        if self._disk_low is not None:
+            self._native.reserve_for_deletes()
         flags = 0
         if self.read_only:
             flags |= native.NO_WRITE

@@ -34,6 +34,7 @@ from fastvol.errors import (
 from fastvol.formats.needle import Needle
 from fastvol.formats.ttl import TTL
 from fastvol.volume import vacuum, vacuum_files
+from fastvol.volume import volume as volume_module
 from fastvol.volume.vacuum import VacuumPlan, VacuumReport
 from fastvol.volume.volume import Volume
 
@@ -524,3 +525,26 @@ def test_append_times_keep_rising_over_a_vacuum(tmp_path: Path) -> None:
     volume.write(needle(6, b"six"))
     dat = (tmp_path / "7.dat").read_bytes()
     assert int.from_bytes(dat[APPEND_TIME], "big") > newest
+
+
+def test_whatever_fails_after_the_swap_the_old_files_take_no_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug, too: what is acknowledged in a nameless file is gone with the process."""
+    volume = create(tmp_path)
+    volume.write(needle(1, b"one"))
+    volume.compact(VacuumPlan())
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("a bug")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(volume_module, "open_volume", fail)
+        with pytest.raises(StorageError, match="a vacuum could not be ended: a bug"):
+            volume.commit_compaction()
+    with pytest.raises(VolumeReadOnlyError):
+        volume.write(needle(2, b"two"))
+    assert volume.read(1).data == b"one"
+    volume.mark_writable()
+    volume.write(needle(2, b"two"))
+    assert reopen(volume).read(2).data == b"two"

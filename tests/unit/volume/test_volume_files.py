@@ -64,7 +64,7 @@ def test_destroying_a_volume_whose_index_lies_beside_the_data(tmp_path: Path) ->
 
 def test_a_volume_under_vacuum_is_not_destroyed(tmp_path: Path) -> None:
     volume = create(tmp_path)
-    volume.compacting = True
+    volume._compaction.busy = True
     with pytest.raises(StorageError, match=r"^volume 7 is compacting$"):
         volume.destroy()
     assert (tmp_path / "7.dat").exists()

@@ -439,7 +439,7 @@ def test_a_vacuum_builds_its_map_before_writers_wait(
     volume.compact(VacuumPlan())
     replayed: list[int] = []
     real_replay = leveldb_map._replay
-    real_prepare = Vacuum.prepare_map
+    real_prepare = Vacuum.prepare_commit
 
     def replay(database: object, index: IndexLog, start: int) -> None:
         replayed.append(index.rows() - start)
@@ -450,7 +450,7 @@ def test_a_vacuum_builds_its_map_before_writers_wait(
         volume.write(needle(700, b"meanwhile"))
 
     monkeypatch.setattr(leveldb_map, "_replay", replay)
-    monkeypatch.setattr(Vacuum, "prepare_map", prepare)
+    monkeypatch.setattr(Vacuum, "prepare_commit", prepare)
     volume.commit_compaction()
     assert replayed == [41, 1]
     check(volume)
