@@ -11,13 +11,16 @@ import sys
 import threading
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any
+from types import TracebackType
+from typing import Any, TypeVar
 
 from fastvol._cffi._core import ffi, lib
 from fastvol._cffi.needle_map import MapEntry, NeedleMap
 from fastvol.errors import VolumeClosedError
 
 log = logging.getLogger(__name__)
+
+Function = TypeVar("Function", bound=Callable[..., int | None])
 
 _alive_lock = threading.Lock()
 _alive: dict[int, tuple[Any, "ForeignMap"]] = {}
@@ -38,16 +41,10 @@ class ForeignMap(NeedleMap):
 
         :meth:`freed` is called even when this raises :exc:`MemoryError`.
         """
-        calls = ffi.new("fv_foreign_calls *")
-        calls.find = lib.fastvol_map_find
-        calls.set = lib.fastvol_map_set
-        calls.remove = lib.fastvol_map_remove
-        calls.scan = lib.fastvol_map_scan
-        calls.free = lib.fastvol_map_free
         handle = ffi.new_handle(self)
         with _alive_lock:
             _alive[_address(handle)] = (handle, self)
-        super().__init__(lib.fv_map_new_foreign(calls, handle, count, memory_bytes))
+        super().__init__(lib.fv_map_new_foreign(_CALLS, handle, count, memory_bytes))
 
     @abstractmethod
     def find_entry(self, needle_id: int) -> tuple[int, int] | None:
@@ -74,7 +71,7 @@ def _address(handle: Any) -> int:
     return int(ffi.cast("uintptr_t", handle))
 
 
-def _errno_of(error: BaseException) -> int:
+def _errno_of(_: type[BaseException], error: BaseException, __: TracebackType) -> int:
     if isinstance(error, VolumeClosedError):
         return -errno.ESHUTDOWN
     if isinstance(error, MemoryError):
@@ -85,13 +82,14 @@ def _errno_of(error: BaseException) -> int:
     return -errno.EIO
 
 
-@ffi.def_extern(error=-errno.EIO)  # type: ignore[untyped-decorator]
+# Whatever is raised has to pass through C: it comes out of the call as what _errno_of makes of it.
+_called_by_c: Callable[[Function], Function] = ffi.def_extern(error=-errno.EIO, onerror=_errno_of)
+
+
+@_called_by_c
 def fastvol_map_find(handle: Any, needle_id: int, out: Any) -> int:
     """See ``foreign_map.h``, as for those below."""
-    try:
-        found = ffi.from_handle(handle).find_entry(needle_id)
-    except BaseException as error:  # it has to pass through C
-        return _errno_of(error)
+    found = ffi.from_handle(handle).find_entry(needle_id)
     if found is None:
         return 0
     out.id = needle_id
@@ -99,48 +97,55 @@ def fastvol_map_find(handle: Any, needle_id: int, out: Any) -> int:
     return 1
 
 
-@ffi.def_extern(error=-errno.EIO)  # type: ignore[untyped-decorator]
+@_called_by_c
 def fastvol_map_set(handle: Any, needle_id: int, offset: int, size: int) -> int:
     """Sets one entry."""
-    try:
-        ffi.from_handle(handle).put_entry(needle_id, offset, size)
-    except BaseException as error:
-        return _errno_of(error)
+    ffi.from_handle(handle).put_entry(needle_id, offset, size)
     return 0
 
 
-@ffi.def_extern(error=-errno.EIO)  # type: ignore[untyped-decorator]
+@_called_by_c
 def fastvol_map_remove(handle: Any, needle_id: int) -> int:
     """Takes one entry out."""
-    try:
-        return int(ffi.from_handle(handle).remove_entry(needle_id))
-    except BaseException as error:
-        return _errno_of(error)
+    return int(ffi.from_handle(handle).remove_entry(needle_id))
 
 
-@ffi.def_extern(error=-errno.EIO)  # type: ignore[untyped-decorator]
+@_called_by_c
 def fastvol_map_scan(handle: Any, first: int, out: Any, capacity: int) -> int:
     """Copies entries out."""
-    try:
-        found = ffi.from_handle(handle).scan_entries(first, capacity)
-        for i, (needle_id, offset, size) in enumerate(found):
-            cell = out[i]
-            cell.id = needle_id
-            cell.offset = offset
-            cell.size = size
-    except BaseException as error:
-        return _errno_of(error)
+    found = ffi.from_handle(handle).scan_entries(first, capacity)
+    for i, (needle_id, offset, size) in enumerate(found):
+        cell = out[i]
+        cell.id = needle_id
+        cell.offset = offset
+        cell.size = size
     return len(found)
 
 
-@ffi.def_extern()  # type: ignore[untyped-decorator]
+def _failed_to_close(_: type[BaseException], error: BaseException, __: TracebackType) -> None:
+    log.error("closing a needle map: %r", error)
+
+
+_freed_by_c: Callable[[Function], Function] = ffi.def_extern(onerror=_failed_to_close)
+
+
+@_freed_by_c
 def fastvol_map_free(handle: Any, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
     """The C map is gone."""
     if is_finalizing():
         return  # this module's names are gone, too
     with _alive_lock:
         _, gone = _alive.pop(_address(handle))
-    try:
-        gone.freed()
-    except Exception as error:
-        log.error("closing a needle map: %r", error)
+    gone.freed()
+
+
+_CALLS = ffi.new(
+    "fv_foreign_calls *",
+    {
+        "find": lib.fastvol_map_find,
+        "set": lib.fastvol_map_set,
+        "remove": lib.fastvol_map_remove,
+        "scan": lib.fastvol_map_scan,
+        "free": lib.fastvol_map_free,
+    },
+)
