@@ -138,24 +138,10 @@ int fv_map_set(fv_map *map, uint64_t id, uint64_t offset, int32_t size, fv_entry
     return result < 0 ? -ENOMEM : result;
 }
 
-static int delete_elsewhere(fv_map *map, uint64_t id, fv_entry *old)
-{
-    fv_entry live;
-    int found = map->methods->find(map->self, id, 0, &live);
-    if (found != 1 || live.size < 0)
-        return found < 0 ? found : 0;
-    int error = map->methods->delete(map->self, &live);
-    if (error < 0)
-        return error;
-    if (old != NULL)
-        *old = live;
-    return 1;
-}
-
 int fv_map_delete(fv_map *map, uint64_t id, fv_entry *old)
 {
     if (!is_compact(map))
-        return delete_elsewhere(map, id, old);
+        return map->methods->delete(map->self, id, old);
     lock_exclusive(map);
     int result = fv_tree_delete(&map->tree, id, old);
     unlock(map);

@@ -504,7 +504,7 @@ int fv_tree_delete(fv_tree *t, uint64_t id, fv_entry *old)
     assert(previous.id == id);
     if (previous.size < 0)
         return 0;
-    leaf_sizes(t->slots[slot_at].leaf)[at] = previous.size == 0 ? -1 : -previous.size;
+    leaf_sizes(t->slots[slot_at].leaf)[at] = fv_deleted_size(previous.size);
     if (old != NULL)
         *old = previous;
     return 1;

@@ -29,10 +29,18 @@ static int set(void *self, uint64_t id, uint64_t offset, int32_t size)
     return f->calls.set(f->owner, id, offset, size);
 }
 
-static int delete(void *self, const fv_entry *live)
+static int delete(void *self, uint64_t id, fv_entry *old)
 {
-    assert(live->size >= 0);
-    return set(self, live->id, live->offset, live->size == 0 ? -1 : -live->size);
+    fv_entry entry;
+    int found = find(self, id, 0, &entry);
+    if (found != 1 || entry.size < 0)
+        return found < 0 ? found : 0;
+    int error = set(self, id, entry.offset, fv_deleted_size(entry.size));
+    if (error < 0)
+        return error;
+    if (old != NULL)
+        *old = entry;
+    return 1;
 }
 
 static int remove_key(void *self, uint64_t id)

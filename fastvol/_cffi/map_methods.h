@@ -8,8 +8,8 @@ typedef struct {
     int (*find)(void *self, uint64_t id, int nowait, fv_entry *out);
     /* 0 or a negative errno; NULL: -EROFS */
     int (*set)(void *self, uint64_t id, uint64_t offset, int32_t size);
-    int (*delete)(void *self, const fv_entry *live); /* 0 or a negative errno */
-    int (*remove)(void *self, uint64_t id);          /* NULL: -EROFS */
+    int (*delete)(void *self, uint64_t id, fv_entry *old);
+    int (*remove)(void *self, uint64_t id); /* NULL: -EROFS */
     int64_t (*scan)(void *self, uint64_t first, fv_entry *out, size_t capacity);
     int (*sync)(void *self); /* NULL: nothing to do */
     uint64_t (*count)(void *self);

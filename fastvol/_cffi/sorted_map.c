@@ -185,21 +185,25 @@ static int write_all(int fd, const uint8_t *bytes, size_t length, uint64_t offse
     return 0;
 }
 
-static int delete_row(void *self, const fv_entry *live)
+static int delete_row(void *self, uint64_t id, fv_entry *old)
 {
     static const uint8_t tombstone[4] = {0xff, 0xff, 0xff, 0xff};
     sorted *s = self;
     fv_entry entry;
     uint64_t row;
-    int found = locate(s, live->id, 0, &entry, &row);
-    if (found != 1)
-        return found < 0 ? found : -EIO;
+    int found = locate(s, id, 0, &entry, &row);
+    if (found != 1 || entry.size < 0)
+        return found < 0 ? found : 0;
     atomic_store(&s->unsynced, 1);
     atomic_fetch_add(&s->changes, 1);
     int error = write_all(s->fd, tombstone, sizeof tombstone,
                           (row + 1) * s->row_bytes - sizeof tombstone);
     atomic_fetch_add(&s->changes, 1);
-    return error;
+    if (error < 0)
+        return error;
+    if (old != NULL)
+        *old = entry;
+    return 1;
 }
 
 static int sync_rows(void *self)
