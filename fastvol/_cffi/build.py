@@ -16,6 +16,7 @@ DECLARATIONS = re.compile(r"/\* cffi:begin \*/(.*?)/\* cffi:end \*/", re.DOTALL)
 # Headers in the order in which their declarations depend on each other.
 HEADERS = [
     "crc32c.h",
+    "index_rows.h",
     "compact_map.h",
     "index_counters.h",
     "sorted_map.h",

@@ -1,23 +1,18 @@
-/* The compact map: the sorted tree behind one rwlock, the index rows, their replay, the counters; and
- * the way to the methods of the other kinds.
+/* The compact map: the sorted tree behind one rwlock, its loader and the counters; and the way to the
+ * methods of the other kinds.
  *
  * The lock covers memory work only: the loader fills a private tree and swaps it in. */
 #include "compact_map.h"
-
-#include "bytes.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "compact_tree.h"
 #include "map_methods.h"
 #include "needle.h"
-
-#define LOAD_BLOCK_BYTES (1 << 20)
 
 struct fv_map {
     pthread_rwlock_t lock;
@@ -198,33 +193,7 @@ uint64_t fv_map_memory(fv_map *map)
     return bytes;
 }
 
-/* ---- rows, counters and the loader ------------------------------------------------------------- */
-
-size_t fv_row_encode(uint8_t *out, int offset_width, uint64_t id, uint64_t offset, int32_t size)
-{
-    assert(offset_width == 4 || offset_width == 5);
-    assert(offset < (offset_width == 5 ? FV_OFFSET_LIMIT : UINT64_C(1) << 32));
-    uint64_t id_be = __builtin_bswap64(id);
-    uint32_t offset_be = __builtin_bswap32((uint32_t)offset);
-    uint32_t size_be = __builtin_bswap32((uint32_t)size);
-    memcpy(out, &id_be, 8);
-    memcpy(out + 8, &offset_be, 4);
-    if (offset_width == 5)
-        out[12] = (uint8_t)(offset >> 32); /* the highest byte comes last */
-    memcpy(out + 8 + offset_width, &size_be, 4);
-    return 12u + (size_t)offset_width;
-}
-
-void fv_row_decode(const uint8_t *row, int offset_width, fv_entry *out)
-{
-    assert(offset_width == 4 || offset_width == 5);
-    out->id = fv_load_be64(row);
-    out->offset = fv_load_be32(row + 8);
-    if (offset_width == 5)
-        out->offset |= (uint64_t)row[12] << 32;
-    out->size = (int32_t)fv_load_be32(row + 8 + offset_width);
-    assert(out->offset < FV_OFFSET_LIMIT);
-}
+/* ---- counters and the loader ------------------------------------------------------------------- */
 
 void fv_counters_put(fv_counters *counters, uint64_t id, int32_t old_size, int32_t new_size)
 {
@@ -254,14 +223,14 @@ static int replay_row(fv_tree *t, const fv_entry *row, int version, fv_counters 
     counters->rows++;
     if (row->id > counters->max_key)
         counters->max_key = row->id;
-    if (row->offset != 0 && row->size >= 0) {
+    if (fv_entry_is_live(row)) {
         uint64_t end = row->offset * 8 + fv_needle_actual_size(row->size, version);
         if (row->size > 0 && end > counters->max_end)
             counters->max_end = end;
         counters->file_count++;
         counters->file_bytes += (uint64_t)row->size;
         int result = fv_tree_set(t, row->id, row->offset, row->size, &old);
-        if (result == 1 && old.offset != 0 && old.size >= 0) {
+        if (result == 1 && fv_entry_is_live(&old)) {
             counters->deletion_count++;
             counters->deletion_bytes += (uint64_t)old.size;
         }
@@ -275,57 +244,28 @@ static int replay_row(fv_tree *t, const fv_entry *row, int version, fv_counters 
     return 0;
 }
 
-int64_t fv_read_block(int fd, uint8_t *buffer, size_t want, uint64_t from)
-{
-    size_t have = 0;
-    while (have < want) {
-        ssize_t got = pread(fd, buffer + have, want - have, (off_t)(from + have));
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return -errno;
-        if (got == 0)
-            break;
-        have += (size_t)got;
-    }
-    assert(have <= want);
-    return (int64_t)have;
-}
-
 static int replay_log(fv_tree *t, int fd, int offset_width, int version, fv_counters *counters)
 {
-    size_t row_bytes = 12u + (size_t)offset_width;
-    size_t block_bytes = LOAD_BLOCK_BYTES / row_bytes * row_bytes;
-    uint8_t *block = malloc(block_bytes);
-    if (block == NULL)
-        return -ENOMEM;
-    int error = 0;
-    int64_t got = (int64_t)block_bytes;
-    for (uint64_t from = 0; error == 0 && got == (int64_t)block_bytes; from += (uint64_t)got) {
-        got = fv_read_block(fd, block, block_bytes, from);
-        if (got < 0)
-            error = (int)got;
-        for (int64_t at = 0; error == 0 && at + (int64_t)row_bytes <= got; at += (int64_t)row_bytes) {
-            fv_entry row;
-            fv_row_decode(block + at, offset_width, &row);
-            error = replay_row(t, &row, version, counters);
-        }
-    }
-    free(block);
-    assert(error <= 0);
-    return error;
+    fv_row_reader reader;
+    fv_entry row;
+    int result = fv_row_reader_open(&reader, fd, offset_width);
+    while (result == 0 && (result = fv_row_reader_next(&reader, &row)) == 1)
+        result = replay_row(t, &row, version, counters);
+    fv_row_reader_close(&reader);
+    assert(result <= 0);
+    return result;
 }
 
 int fv_map_load(fv_map *map, int fd, int offset_width, int version, fv_counters *counters)
 {
     assert(counters != NULL);
     memset(counters, 0, sizeof *counters);
-    if ((offset_width != 4 && offset_width != 5) || version < 1 || version > 3)
+    if ((offset_width != 4 && offset_width != 5) || version < 1 || version > 3 || !is_compact(map))
         return -EINVAL;
     fv_tree loaded = {0};
     int error = replay_log(&loaded, fd, offset_width, version, counters);
     lock_exclusive(map);
-    if (error == 0 && (map->tree.count != 0 || !is_compact(map)))
+    if (error == 0 && map->tree.count != 0)
         error = -EINVAL;
     if (error == 0) {
         fv_tree_free(&map->tree);

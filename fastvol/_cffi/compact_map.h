@@ -13,17 +13,10 @@
 #ifndef FASTVOL_COMPACT_MAP_H
 #define FASTVOL_COMPACT_MAP_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "index_rows.h"
 
 /* cffi:begin */
 typedef struct fv_map fv_map;
-
-typedef struct {
-    uint64_t id;
-    uint64_t offset; /* units of 8 bytes */
-    int32_t size;    /* body size; negative = deleted */
-} fv_entry;
 
 /* The needle map's counters; all byte counts sum body sizes, none ever decreases. */
 typedef struct {
@@ -72,10 +65,6 @@ int fv_map_load(fv_map *map, int fd, int offset_width, int version, fv_counters 
 /* Runtime counter rules (weed/storage/needle_map_metric.go): old_size is 0 when there was none. */
 void fv_counters_put(fv_counters *counters, uint64_t id, int32_t old_size, int32_t new_size);
 void fv_counters_delete(fv_counters *counters, int32_t old_size);
-
-/* One index row: key, offset in units, size; big endian, 12 + offset_width bytes. */
-size_t fv_row_encode(uint8_t *out, int offset_width, uint64_t id, uint64_t offset, int32_t size);
-void fv_row_decode(const uint8_t *row, int offset_width, fv_entry *out);
 /* cffi:end */
 
 /* What the size of a live entry becomes when it is deleted. */
@@ -83,8 +72,5 @@ static inline int32_t fv_deleted_size(int32_t size)
 {
     return size == 0 ? -1 : -size;
 }
-
-/* Reads until the buffer is full or the file ends; the count or a negative errno. */
-int64_t fv_read_block(int fd, uint8_t *buffer, size_t want, uint64_t from);
 
 #endif

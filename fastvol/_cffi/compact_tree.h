@@ -19,9 +19,6 @@
 
 #include "compact_map.h"
 
-/* Offsets have at most five bytes. */
-#define FV_OFFSET_LIMIT (UINT64_C(1) << 40)
-
 typedef struct {
     uint64_t base;
     struct fv_leaf *leaf;

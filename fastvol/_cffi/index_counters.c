@@ -5,11 +5,9 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#define BLOCK_BYTES (1u << 20)
 /* Memory against passes: 10 to 17 bytes a key at once, and no more passes than this. */
 #define KEYS_AT_ONCE_MIN (1u << 20)
 #define PARTS_MAX 16u
@@ -41,11 +39,6 @@ typedef struct {
     fv_live *live;
 } counting;
 
-static int is_live(const fv_entry *entry)
-{
-    return entry->offset != 0 && entry->size >= 0;
-}
-
 static void count_row(counting *c, const fv_entry *row)
 {
     fv_counters *counters = c->counters;
@@ -71,7 +64,7 @@ static int take_newest(counting *c, const fv_entry *row)
         c->sized--;
         c->sized_bytes -= (uint64_t)old.size;
     }
-    if (known && is_live(&old)) {
+    if (known && fv_entry_is_live(&old)) {
         c->live->count--;
         c->live->sum -= fv_live_hash(&old);
     }
@@ -79,44 +72,29 @@ static int take_newest(counting *c, const fv_entry *row)
         c->sized++;
         c->sized_bytes += (uint64_t)row->size;
     }
-    if (is_live(row)) {
+    if (fv_entry_is_live(row)) {
         c->live->count++;
         c->live->sum += fv_live_hash(row);
     }
     return 0;
 }
 
-static int count_block(counting *c, const uint8_t *rows, int64_t length)
+static int take_row(counting *c, const fv_entry *row)
 {
-    int64_t row_bytes = 12 + c->offset_width;
-    for (int64_t at = 0; at + row_bytes <= length; at += row_bytes) {
-        fv_entry row;
-        fv_row_decode(rows + at, c->offset_width, &row);
-        if (c->part == 0)
-            count_row(c, &row);
-        if (c->parts > 1 && mix(row.id) % c->parts != c->part)
-            continue;
-        int error = take_newest(c, &row);
-        if (error != 0)
-            return error;
-    }
-    return 0;
+    if (c->part == 0)
+        count_row(c, row);
+    return c->parts == 1 || mix(row->id) % c->parts == c->part ? take_newest(c, row) : 0;
 }
 
-static int count_part(counting *c, uint8_t *block)
+static int count_part(counting *c)
 {
-    size_t row_bytes = 12u + (size_t)c->offset_width;
-    size_t block_bytes = BLOCK_BYTES / row_bytes * row_bytes;
-    uint64_t from = 0;
-    for (;;) {
-        int64_t got = fv_read_block(c->fd, block, block_bytes, from);
-        if (got < 0)
-            return (int)got;
-        int error = count_block(c, block, got);
-        if (error != 0 || got < (int64_t)block_bytes)
-            return error;
-        from += (uint64_t)got;
-    }
+    fv_row_reader reader;
+    fv_entry row;
+    int result = fv_row_reader_open(&reader, c->fd, c->offset_width);
+    while (result == 0 && (result = fv_row_reader_next(&reader, &row)) == 1)
+        result = take_row(c, &row);
+    fv_row_reader_close(&reader);
+    return result;
 }
 
 int fv_count_in_parts(int fd, int offset_width, int version, uint64_t keys_at_once,
@@ -130,18 +108,14 @@ int fv_count_in_parts(int fd, int offset_width, int version, uint64_t keys_at_on
     struct stat status;
     if (fstat(fd, &status) != 0)
         return -errno;
-    uint64_t rows = (uint64_t)status.st_size / (12u + (uint64_t)offset_width);
-    uint8_t *block = malloc(BLOCK_BYTES);
-    if (block == NULL)
-        return -ENOMEM;
+    uint64_t rows = (uint64_t)status.st_size / fv_row_bytes(offset_width);
     counting c = {.fd = fd, .offset_width = offset_width, .version = version,
                   .parts = rows / keys_at_once + 1, .counters = counters, .live = live};
     int error = 0;
     for (; c.part < c.parts && error == 0; c.part++) {
-        error = count_part(&c, block);
+        error = count_part(&c);
         fv_tree_free(&c.newest);
     }
-    free(block);
     counters->deletion_count = counters->rows - c.sized;
     counters->deletion_bytes = counters->file_bytes - c.sized_bytes;
     return error;

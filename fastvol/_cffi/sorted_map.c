@@ -1,6 +1,7 @@
 #include "sorted_map.h"
 
 #include "bytes.h"
+#include "file_io.h"
 #include "map_methods.h"
 
 #include <assert.h>
@@ -13,7 +14,6 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define ROW_MAX 17u
 /* About a page. */
 #define BLOCK_ROWS 240u
 /* Keys held in memory, at even distances: ten steps of a look-up that need no file. */
@@ -52,10 +52,10 @@ static int read_rows(sorted *s, uint8_t *out, uint64_t first, uint64_t count, in
             return -errno;
         atomic_store(&s->nowait_unsupported, 1);
     }
-    int64_t got = fv_read_block(s->fd, out, length, from);
+    ssize_t got = fv_read_fully(s->fd, out, length, from);
     if (got < 0)
-        return (int)got;
-    return got == (int64_t)length ? 0 : -EIO; /* somebody cut the file short */
+        return -errno;
+    return got == (ssize_t)length ? 0 : -EIO; /* somebody cut the file short */
 }
 
 /* Index of the last fence whose key is not above the id; 0 when all are above. */
@@ -95,7 +95,7 @@ static int read_block_of(sorted *s, uint64_t id, int nowait, uint8_t *rows, uint
 /* 1 with the entry and its row number, 0, or a negative errno. */
 static int locate(sorted *s, uint64_t id, int nowait, fv_entry *out, uint64_t *row)
 {
-    uint8_t rows[BLOCK_ROWS * ROW_MAX];
+    uint8_t rows[BLOCK_ROWS * FV_ROW_MAX];
     uint64_t first = 0, count = 0;
     if (s->rows == 0)
         return 0;
@@ -141,7 +141,7 @@ static int lower_bound(sorted *s, uint64_t id, uint64_t *row)
 static int64_t scan(void *self, uint64_t first, fv_entry *out, size_t capacity)
 {
     sorted *s = self;
-    uint8_t rows[SCAN_ENTRIES * ROW_MAX];
+    uint8_t rows[SCAN_ENTRIES * FV_ROW_MAX];
     uint64_t row;
     size_t copied = 0;
     int error = s->rows == 0 ? 0 : lower_bound(s, first, &row);
@@ -170,21 +170,6 @@ static int64_t scan(void *self, uint64_t first, fv_entry *out, size_t capacity)
 
 /* ---- changing --------------------------------------------------------------------------------- */
 
-static int write_all(int fd, const uint8_t *bytes, size_t length, uint64_t offset)
-{
-    while (length > 0) {
-        ssize_t n = pwrite(fd, bytes, length, (off_t)offset);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n == 0 ? -ENOSPC : -errno;
-        bytes += n;
-        offset += (uint64_t)n;
-        length -= (size_t)n;
-    }
-    return 0;
-}
-
 static int delete_row(void *self, uint64_t id, fv_entry *old)
 {
     static const uint8_t tombstone[4] = {0xff, 0xff, 0xff, 0xff};
@@ -196,11 +181,11 @@ static int delete_row(void *self, uint64_t id, fv_entry *old)
         return found < 0 ? found : 0;
     atomic_store(&s->unsynced, 1);
     atomic_fetch_add(&s->changes, 1);
-    int error = write_all(s->fd, tombstone, sizeof tombstone,
-                          (row + 1) * s->row_bytes - sizeof tombstone);
+    int failed = fv_write_fully(s->fd, tombstone, sizeof tombstone,
+                                (row + 1) * s->row_bytes - sizeof tombstone);
     atomic_fetch_add(&s->changes, 1);
-    if (error < 0)
-        return error;
+    if (failed)
+        return -errno;
     if (old != NULL)
         *old = entry;
     return 1;
@@ -307,7 +292,7 @@ int fv_map_open_sorted(int fd, int offset_width, const fv_live *live, fv_map **m
     }
     s->fd = fd;
     s->offset_width = offset_width;
-    s->row_bytes = 12u + (size_t)offset_width;
+    s->row_bytes = fv_row_bytes(offset_width);
     int error = prepare(s, live);
     if (error != 0) {
         free_sorted(s);
@@ -322,7 +307,7 @@ int fv_map_open_sorted(int fd, int offset_width, const fv_live *live, fv_map **m
 static int write_live(fv_map *loaded, int fd, int offset_width)
 {
     fv_entry batch[SCAN_ENTRIES];
-    uint8_t rows[SCAN_ENTRIES * ROW_MAX];
+    uint8_t rows[SCAN_ENTRIES * FV_ROW_MAX];
     uint64_t first = 0, position = 0;
     for (;;) {
         int64_t got = fv_map_scan(loaded, first, batch, SCAN_ENTRIES);
@@ -330,12 +315,11 @@ static int write_live(fv_map *loaded, int fd, int offset_width)
             return (int)got;
         size_t length = 0;
         for (int64_t i = 0; i < got; i++)
-            if (batch[i].offset != 0 && batch[i].size >= 0)
+            if (fv_entry_is_live(&batch[i]))
                 length += fv_row_encode(rows + length, offset_width, batch[i].id, batch[i].offset,
                                         batch[i].size);
-        int error = write_all(fd, rows, length, position);
-        if (error != 0)
-            return error;
+        if (fv_write_fully(fd, rows, length, position) != 0)
+            return -errno;
         position += length;
         if (got < SCAN_ENTRIES || batch[got - 1].id == UINT64_MAX)
             return 0;

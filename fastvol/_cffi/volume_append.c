@@ -13,7 +13,6 @@
 #define TTL_UNIT_MAX 6u
 #define DELETES_RESERVED 2048u
 #define TOMBSTONE_MAX 32u
-#define ROW_MAX 17u
 
 static uint64_t now_ns(void)
 {
@@ -132,7 +131,7 @@ static int append(fv_volume *volume, fv_needle *needle, int32_t row_size, fv_wri
         cut_back(volume, dat_size, idx_size, out);
         return FV_IO_ERROR;
     }
-    uint8_t row[ROW_MAX];
+    uint8_t row[FV_ROW_MAX];
     size_t row_length = fv_row_encode(row, volume->offset_width, needle->id, dat_size / 8, row_size);
     struct iovec row_part = {.iov_base = row, .iov_len = row_length};
     failed = pwritev_all(volume->idx_fd, &row_part, 1, idx_size);
@@ -354,7 +353,7 @@ void fv_volume_reserve_for_deletes(fv_volume *volume)
     fv_volume_stat stat;
     fv_volume_get_stat(volume, &stat);
     fv_reserve(volume->dat_fd, stat.dat_size + DELETES_RESERVED * TOMBSTONE_MAX);
-    fv_reserve(volume->idx_fd, stat.idx_size + DELETES_RESERVED * ROW_MAX);
+    fv_reserve(volume->idx_fd, stat.idx_size + DELETES_RESERVED * FV_ROW_MAX);
 }
 
 void fv_reserve(int fd, uint64_t size)

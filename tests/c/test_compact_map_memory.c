@@ -24,9 +24,11 @@
 #define fv_map_load lean_map_load
 #define fv_counters_put lean_counters_put
 #define fv_counters_delete lean_counters_delete
-#define fv_read_block lean_read_block
 #define fv_row_encode lean_row_encode
 #define fv_row_decode lean_row_decode
+#define fv_row_reader_open lean_row_reader_open
+#define fv_row_reader_close lean_row_reader_close
+#define fv_row_reader_next lean_row_reader_next
 #define fv_tree_get lean_tree_get
 #define fv_tree_set lean_tree_set
 #define fv_tree_delete lean_tree_delete
@@ -57,6 +59,7 @@ static void *lean_realloc(void *block, size_t bytes)
 #define realloc lean_realloc
 #include "compact_map.c"
 #include "compact_tree.c"
+#include "index_rows.c"
 #undef malloc
 #undef realloc
 
