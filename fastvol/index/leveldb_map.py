@@ -315,23 +315,24 @@ def _usable_rows(database: Database, index: IndexLog) -> int:
     watermark, state = database.run(lambda db: (db.get(WATERMARK_KEY), db.get(STATE_KEY)))
     rows = index.rows()
     if state is not None:
-        _check_state(json.loads(state) if _is_json(state) else None, index, rows)
+        _check_state(_parsed(state), index, rows)
     done = _U64.unpack(watermark)[0] if watermark and len(watermark) == _U64.size else 0
     if done > rows:
         raise _NotUsableError(f"its watermark is {done}, and the index has {rows} rows")
     return int(done)
 
 
-def _is_json(state: bytes) -> bool:
+def _parsed(state: bytes) -> dict[str, Any]:
     try:
-        return isinstance(json.loads(state), dict)
+        members = json.loads(state)
     except ValueError:
-        return False
-
-
-def _check_state(state: dict[str, Any] | None, index: IndexLog, rows: int) -> None:
-    if state is None:
+        members = None
+    if not isinstance(members, dict):
         raise _NotUsableError("its state cannot be read")
+    return members
+
+
+def _check_state(state: dict[str, Any], index: IndexLog, rows: int) -> None:
     boot = state.get("boot")
     if state.get("clean") is not True and (not boot or boot != _boot_id()):
         raise _NotUsableError("the machine went down while it was in use")
