@@ -30,10 +30,11 @@ import os
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from fastvol._cffi.compact_map import CompactMap
 from fastvol._cffi.foreign_map import ForeignMap
@@ -50,6 +51,8 @@ from fastvol.limits import (
 )
 
 log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 WATERMARK_KEY: Final = b"idx_entry_watermark"
 STATE_KEY: Final = b"fastvol_state"
@@ -83,14 +86,21 @@ class LevelDbMap(ForeignMap):
 
     def find_entry(self, needle_id: int) -> tuple[int, int] | None:
         """See :class:`ForeignMap`, as for those below."""
+        return self._ask(
+            lambda: self._stored(needle_id), lambda loaded: _place(loaded.get(needle_id))
+        )
+
+    def _ask(
+        self, stored: Callable[[], Result], substituted: Callable[[CompactMap], Result]
+    ) -> Result:
+        """Of the database, or of the substitute, which may come while the database is asked."""
         if self._substitute is None:
             try:
-                return self._stored(needle_id)
+                return stored()
             except VolumeClosedError:
                 if self._substitute is None:
                     raise
-        found = self._substitute.get(needle_id)
-        return None if found is None else (found.offset, found.size)
+        return substituted(self._substitute)
 
     def _stored(self, needle_id: int) -> tuple[int, int] | None:
         key = _U64.pack(needle_id)
@@ -137,31 +147,20 @@ class LevelDbMap(ForeignMap):
         return known
 
     def scan_entries(self, first: int, limit: int) -> list[MapEntry]:
-        if self._substitute is None:
-            try:
-                return self._database.run(lambda db: self._scan(db, first, limit))
-            except VolumeClosedError:
-                if self._substitute is None:
-                    raise
-        found = []
-        for entry in self._substitute.entries(first):
-            found.append(entry)
-            if len(found) == limit:
-                break
-        return found
+        return self._ask(
+            lambda: self._database.run(lambda db: self._scan(db, first, limit)),
+            lambda loaded: list(islice(loaded.entries(first), limit)),
+        )
 
     def _scan(self, db: Any, first: int, limit: int) -> list[MapEntry]:
-        found: list[MapEntry] = []
         with db.iterator(
             start=_U64.pack(first), verify_checksums=True, fill_cache=False
         ) as iterator:
-            for key, value in iterator:
-                if len(key) != KEY_BYTES:
-                    continue
-                found.append(MapEntry(_U64.unpack(key)[0], *self._decode(value)))
-                if len(found) == limit:
-                    break
-        return found
+            needles = (row for row in iterator if len(row[0]) == KEY_BYTES)
+            return [
+                MapEntry(_U64.unpack(key)[0], *self._decode(value))
+                for key, value in islice(needles, limit)
+            ]
 
     def freed(self) -> None:
         """Nobody closed it, so nobody knows how far the index is durable."""
@@ -209,6 +208,10 @@ class LevelDbMap(ForeignMap):
         except OSError as error:
             log.warning("cannot close %s: %s", self._database.directory, error)
         os.close(self._index.fd)
+
+
+def _place(entry: MapEntry | None) -> tuple[int, int] | None:
+    return None if entry is None else (entry.offset, entry.size)
 
 
 # --- opening ------------------------------------------------------------------------------------
