@@ -22,7 +22,7 @@ class IndexFigures:
         """
         self.counters = NeedleCounters()
         self.cdata: Any = ffi.new("fv_live *")
-        raise_errno(
+        _raise_errno(
             lib.fv_count_backwards(idx_fd, offset_width, version, self.counters.cdata, self.cdata)
         )
 
@@ -54,7 +54,7 @@ class SortedMap(NeedleMap):
         result = lib.fv_map_open_sorted(fd, offset_width, figures.cdata, out)
         if result == -errno.EBADMSG:
             raise StaleSortedFileError("its rows are not those of the index")
-        raise_errno(result)
+        _raise_errno(result)
         super().__init__(out[0])
 
 
@@ -64,10 +64,10 @@ def write_sorted(idx_fd: int, fd: int, offset_width: int) -> None:
     Raises:
         OSError, MemoryError
     """
-    raise_errno(lib.fv_sorted_write(idx_fd, fd, offset_width))
+    _raise_errno(lib.fv_sorted_write(idx_fd, fd, offset_width))
 
 
-def raise_errno(result: int) -> None:
+def _raise_errno(result: int) -> None:
     """Raises what a negative errno means."""
     if result == -errno.ENOMEM:
         raise MemoryError("no memory for an index")

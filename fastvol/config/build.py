@@ -22,7 +22,7 @@ from fastvol.config.model import (
 from fastvol.config.security import SecuritySource, load_security, split_list
 from fastvol.config.settings import Settings, find_settings_file, read_toml
 from fastvol.errors import ConfigError
-from fastvol.index.kinds import IndexKind
+from fastvol.index.kinds import SIZE_CLASSES, IndexKind
 from fastvol.limits import GRPC_PORT_OFFSET, MIB
 
 FlagValue = bool | int | float | str
@@ -33,11 +33,7 @@ _log = logging.getLogger(__name__)
 
 _PORT_MAX: Final = 65535
 _READ_MODES: Final[dict[str, ReadMode]] = {"local": "local", "proxy": "proxy"}
-_INDEX_KINDS: Final[dict[str, IndexKind]] = {
-    "leveldb": "leveldb",
-    "leveldbMedium": "leveldbMedium",
-    "leveldbLarge": "leveldbLarge",
-}
+_LEVELDB_KINDS: Final[dict[str, IndexKind]] = {kind: kind for kind in SIZE_CLASSES}
 _READ_VERIFY: Final[dict[str, ReadVerify]] = {"always": "always", "once": "once"}
 _OFFSET_WIDTHS: Final[dict[str, int | None]] = {"auto": None, "4": 4, "5": 5}
 
@@ -168,13 +164,13 @@ def _choice(name: str, text: str, choices: Mapping[str, _T]) -> _T:
 
 
 def _index_kind(text: str) -> IndexKind:
-    if text not in _INDEX_KINDS:
+    if text not in _LEVELDB_KINDS:
         if text != "memory":
             _log.warning("-index=%s is no index kind, using memory", text)
         return "memory"
     if find_spec("plyvel") is None:
         raise ConfigError(f"-index={text} needs the Python package plyvel: pip install plyvel")
-    return _INDEX_KINDS[text]
+    return _LEVELDB_KINDS[text]
 
 
 def _port(flags: _Flags, name: str) -> int:
