@@ -11,9 +11,9 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "compact_tree.h"
+#include "file_bytes.h"
 #include "map_methods.h"
 #include "needle.h"
 
@@ -289,23 +289,6 @@ static int replay_row(fv_tree *t, const fv_entry *row, int version, fv_counters 
     return 0;
 }
 
-int64_t fv_read_block(int fd, uint8_t *buffer, size_t want, uint64_t from)
-{
-    size_t have = 0;
-    while (have < want) {
-        ssize_t got = pread(fd, buffer + have, want - have, (off_t)(from + have));
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return -errno;
-        if (got == 0)
-            break;
-        have += (size_t)got;
-    }
-    assert(have <= want);
-    return (int64_t)have;
-}
-
 static int replay_log(fv_tree *t, int fd, int offset_width, int version, fv_counters *counters)
 {
     size_t row_bytes = 12u + (size_t)offset_width;
@@ -314,12 +297,12 @@ static int replay_log(fv_tree *t, int fd, int offset_width, int version, fv_coun
     if (block == NULL)
         return -ENOMEM;
     int error = 0;
-    int64_t got = (int64_t)block_bytes;
-    for (uint64_t from = 0; error == 0 && got == (int64_t)block_bytes; from += (uint64_t)got) {
-        got = fv_read_block(fd, block, block_bytes, from);
+    ssize_t got = (ssize_t)block_bytes;
+    for (uint64_t from = 0; error == 0 && got == (ssize_t)block_bytes; from += (uint64_t)got) {
+        got = fv_read_fully(fd, block, block_bytes, from);
         if (got < 0)
-            error = (int)got;
-        for (int64_t at = 0; error == 0 && at + (int64_t)row_bytes <= got; at += (int64_t)row_bytes) {
+            error = -errno;
+        for (ssize_t at = 0; error == 0 && at + (ssize_t)row_bytes <= got; at += (ssize_t)row_bytes) {
             fv_entry row;
             fv_row_decode(block + at, offset_width, &row);
             error = replay_row(t, &row, version, counters);

@@ -78,7 +78,4 @@ size_t fv_row_encode(uint8_t *out, int offset_width, uint64_t id, uint64_t offse
 void fv_row_decode(const uint8_t *row, int offset_width, fv_entry *out);
 /* cffi:end */
 
-/* Reads until the buffer is full or the file ends; the count or a negative errno. */
-int64_t fv_read_block(int fd, uint8_t *buffer, size_t want, uint64_t from);
-
 #endif

@@ -1,6 +1,7 @@
 #include "index_counters.h"
 
 #include "compact_tree.h"
+#include "file_bytes.h"
 #include "needle.h"
 
 #include <assert.h>
@@ -109,11 +110,11 @@ static int count_part(counting *c, uint8_t *block)
     size_t block_bytes = BLOCK_BYTES / row_bytes * row_bytes;
     uint64_t from = 0;
     for (;;) {
-        int64_t got = fv_read_block(c->fd, block, block_bytes, from);
+        ssize_t got = fv_read_fully(c->fd, block, block_bytes, from);
         if (got < 0)
-            return (int)got;
+            return -errno;
         int error = count_block(c, block, got);
-        if (error != 0 || got < (int64_t)block_bytes)
+        if (error != 0 || got < (ssize_t)block_bytes)
             return error;
         from += (uint64_t)got;
     }

@@ -11,6 +11,7 @@
 #include "bytes.h"
 #include "compact_map.h"
 #include "crc32c.h"
+#include "file_bytes.h"
 #include "guard.h"
 #include "volume.h"
 #include "window.h"
@@ -19,7 +20,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define BLOCK_BYTES (1u << 20)
 #define ROW_MAX 17
@@ -139,17 +139,11 @@ static int fill_block(fv_scrub *scrub)
     size_t wanted = BLOCK_BYTES / scrub->row_size * scrub->row_size;
     if (left < wanted)
         wanted = (size_t)left;
-    size_t done = 0;
-    while (done < wanted) {
-        ssize_t n = pread(scrub->spec.idx_fd, scrub->block + done, wanted - done,
-                          (off_t)(scrub->next_row * scrub->row_size + done));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0) {
-            scrub->progress.sys_errno = n < 0 ? errno : EIO;
-            return -1;
-        }
-        done += (size_t)n;
+    int code = fv_read_exactly(scrub->spec.idx_fd, scrub->block, wanted,
+                               scrub->next_row * scrub->row_size);
+    if (code != FV_OK) {
+        scrub->progress.sys_errno = code == FV_IO_ERROR ? errno : EIO;
+        return -1;
     }
     scrub->block_row = scrub->next_row;
     scrub->block_rows = wanted / scrub->row_size;

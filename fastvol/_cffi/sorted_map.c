@@ -1,6 +1,7 @@
 #include "sorted_map.h"
 
 #include "bytes.h"
+#include "file_bytes.h"
 #include "map_methods.h"
 
 #include <assert.h>
@@ -52,10 +53,10 @@ static int read_rows(sorted *s, uint8_t *out, uint64_t first, uint64_t count, in
             return -errno;
         atomic_store(&s->nowait_unsupported, 1);
     }
-    int64_t got = fv_read_block(s->fd, out, length, from);
+    ssize_t got = fv_read_fully(s->fd, out, length, from);
     if (got < 0)
-        return (int)got;
-    return got == (int64_t)length ? 0 : -EIO; /* somebody cut the file short */
+        return -errno;
+    return got == (ssize_t)length ? 0 : -EIO; /* somebody cut the file short */
 }
 
 /* Index of the last fence whose key is not above the id; 0 when all are above. */
@@ -172,17 +173,7 @@ static int64_t scan(void *self, uint64_t first, fv_entry *out, size_t capacity)
 
 static int write_all(int fd, const uint8_t *bytes, size_t length, uint64_t offset)
 {
-    while (length > 0) {
-        ssize_t n = pwrite(fd, bytes, length, (off_t)offset);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n == 0 ? -ENOSPC : -errno;
-        bytes += n;
-        offset += (uint64_t)n;
-        length -= (size_t)n;
-    }
-    return 0;
+    return fv_write_fully(fd, bytes, length, offset) == 0 ? 0 : -errno;
 }
 
 static int delete_row(void *self, const fv_entry *live)

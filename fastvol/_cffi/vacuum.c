@@ -1,6 +1,7 @@
 #include "vacuum.h"
 
 #include "bytes.h"
+#include "file_bytes.h"
 #include "guard.h"
 
 #include <assert.h>
@@ -10,7 +11,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 #define BATCH 1024
 #define ROW_MAX 17u
@@ -63,20 +63,11 @@ struct fv_vacuum {
 
 static int write_all(fv_vacuum *v, sink *s, const uint8_t *bytes, size_t length, uint64_t offset)
 {
-    while (length > 0) {
-        ssize_t n = pwrite(s->fd, bytes, length, (off_t)offset);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0) {
-            v->stat.sys_errno = n == 0 ? ENOSPC : errno;
-            /* EFAULT: the page of the old file that the bytes come from is gone. */
-            return v->stat.sys_errno == EFAULT ? FV_VACUUM_SOURCE_FAILED : s->failure;
-        }
-        bytes += n;
-        offset += (uint64_t)n;
-        length -= (size_t)n;
-    }
-    return 0;
+    if (fv_write_fully(s->fd, bytes, length, offset) == 0)
+        return 0;
+    v->stat.sys_errno = errno;
+    /* EFAULT: the page of the old file that the bytes come from is gone. */
+    return errno == EFAULT ? FV_VACUUM_SOURCE_FAILED : s->failure;
 }
 
 static int flush(fv_vacuum *v, sink *s)
@@ -416,19 +407,11 @@ static uint64_t old_index_size(fv_vacuum *v)
 
 static int read_rows(fv_vacuum *v, uint8_t *rows, size_t length)
 {
-    size_t have = 0;
-    while (have < length) {
-        ssize_t n = pread(v->source_idx_fd, rows + have, length - have,
-                          (off_t)(v->caught_up + have));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0) {
-            v->stat.sys_errno = n == 0 ? 0 : errno;
-            return FV_VACUUM_SOURCE_FAILED;
-        }
-        have += (size_t)n;
-    }
-    return 0;
+    int code = fv_read_exactly(v->source_idx_fd, rows, length, v->caught_up);
+    if (code == FV_OK)
+        return 0;
+    v->stat.sys_errno = code == FV_IO_ERROR ? errno : 0;
+    return FV_VACUUM_SOURCE_FAILED;
 }
 
 int fv_vacuum_catch_up(fv_vacuum *v, uint64_t bytes)

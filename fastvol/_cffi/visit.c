@@ -3,6 +3,7 @@
 #include "bytes.h"
 #include "compact_map.h"
 #include "crc32c.h"
+#include "file_bytes.h"
 #include "guard.h"
 #include "scan.h"
 #include "volume.h"
@@ -11,7 +12,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #define ROW_MAX 17
 #define ROWS_BLOCK 4096u
@@ -173,22 +173,6 @@ void fv_visit_records(int dat_fd, uint64_t from, uint64_t to, int version, unsig
 
 /* ---- append times ---------------------------------------------------------------------------- */
 
-static int read_at(int fd, void *out, size_t length, uint64_t offset)
-{
-    size_t done = 0;
-    while (done < length) {
-        ssize_t n = pread(fd, (uint8_t *)out + done, length - done, (off_t)(offset + done));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return FV_IO_ERROR;
-        if (n == 0)
-            return FV_NEEDLE_SHORT;
-        done += (size_t)n;
-    }
-    return FV_OK;
-}
-
 typedef struct {
     const uint8_t *record;
     uint64_t length;
@@ -243,7 +227,7 @@ void fv_visit_times(int idx_fd, uint64_t first_row, uint64_t count, int offset_w
     }
     while (out->rows < count && out->code == FV_OK) {
         uint64_t rows = count - out->rows < ROWS_BLOCK ? count - out->rows : ROWS_BLOCK;
-        out->code = read_at(idx_fd, block, rows * row_size, (first_row + out->rows) * row_size);
+        out->code = fv_read_exactly(idx_fd, block, rows * row_size, (first_row + out->rows) * row_size);
         out->on_index = out->code != FV_OK;
         for (uint64_t row = 0; row < rows && out->code == FV_OK; row++) {
             fv_entry entry;
@@ -272,7 +256,7 @@ int fv_visit_rows_ascend(int idx_fd, uint64_t count, int offset_width, int *sys_
     uint64_t last = 0;
     for (uint64_t done = 0; done < count;) {
         uint64_t rows = count - done < ROWS_BLOCK ? count - done : ROWS_BLOCK;
-        int code = read_at(idx_fd, block, rows * row_size, done * row_size);
+        int code = fv_read_exactly(idx_fd, block, rows * row_size, done * row_size);
         if (code != FV_OK) {
             *sys_errno = code == FV_IO_ERROR ? errno : EIO;
             return -1;

@@ -1,6 +1,7 @@
 #include "volume_state.h"
 
 #include "crc32c.h"
+#include "file_bytes.h"
 #include "guard.h"
 
 #include <assert.h>
@@ -10,7 +11,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
 #define PAGE 4096u
 #define MAPPING_STEP (64ull << 20)
@@ -21,21 +21,11 @@
 int fv_volume_pread_waiting(fv_volume *volume, uint8_t *out, size_t length, uint64_t offset,
                             int64_t *got)
 {
-    size_t done = 0;
-    while (done < length) {
-        ssize_t n = pread(volume->dat_fd, out + done, length - done, (off_t)(offset + done));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0) {
-            *got = (int64_t)done;
-            return FV_IO_ERROR;
-        }
-        if (n == 0)
-            break;
-        done += (size_t)n;
-    }
-    *got = (int64_t)done;
-    return done == length ? FV_OK : FV_NEEDLE_SHORT;
+    ssize_t n = fv_read_fully(volume->dat_fd, out, length, offset);
+    *got = n < 0 ? 0 : n;
+    if (n < 0)
+        return FV_IO_ERROR;
+    return (size_t)n == length ? FV_OK : FV_NEEDLE_SHORT;
 }
 
 int fv_volume_pread(fv_volume *volume, void *out, size_t length, uint64_t offset, int nowait,

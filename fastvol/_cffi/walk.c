@@ -2,45 +2,11 @@
 
 #include "bytes.h"
 #include "compact_map.h"
+#include "file_bytes.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-ssize_t fv_read_fully(int fd, void *out, size_t length, uint64_t offset)
-{
-    size_t done = 0;
-    while (done < length) {
-        ssize_t n = pread(fd, (uint8_t *)out + done, length - done, (off_t)(offset + done));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -1;
-        if (n == 0)
-            break;
-        done += (size_t)n;
-    }
-    return (ssize_t)done;
-}
-
-int fv_write_fully(int fd, const void *bytes, size_t length, uint64_t offset)
-{
-    size_t done = 0;
-    while (done < length) {
-        ssize_t n = pwrite(fd, (const uint8_t *)bytes + done, length - done, (off_t)(offset + done));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0) {
-            errno = n == 0 ? ENOSPC : errno;
-            return -1;
-        }
-        done += (size_t)n;
-    }
-    return 0;
-}
-
-/* ---- records --------------------------------------------------------------------------------- */
 
 /* A checksum only vouches for a payload.  A body without one is none that anybody wrote, nor is an
  * empty record without its time. */

@@ -4,8 +4,6 @@
 
 #include "scan.h"
 
-#include <sys/types.h>
-
 #define FV_ROWS_BUFFERED 4096
 #define FV_ROW_MAX 17
 
@@ -26,10 +24,6 @@ typedef struct {
     uint8_t rows[FV_ROWS_BUFFERED * FV_ROW_MAX];
     size_t length;
 } fv_row_writer;
-
-/* Bytes read, fewer only at the end of the file; or -1. */
-ssize_t fv_read_fully(int fd, void *out, size_t length, uint64_t offset);
-int fv_write_fully(int fd, const void *bytes, size_t length, uint64_t offset);
 
 /* Header of the record at `position`; 1 good, 0 stop (reason set). */
 int fv_walk_header(fv_walk *w, uint64_t position, uint64_t *id, int32_t *size, uint64_t *length);

@@ -24,7 +24,6 @@
 #define fv_map_load lean_map_load
 #define fv_counters_put lean_counters_put
 #define fv_counters_delete lean_counters_delete
-#define fv_read_block lean_read_block
 #define fv_row_encode lean_row_encode
 #define fv_row_decode lean_row_decode
 #define fv_tree_get lean_tree_get
