@@ -307,18 +307,6 @@ static void parse_guarded(void *arg)
                                  work->version, 0, &work->at->needle, &work->fault);
 }
 
-typedef struct {
-    const uint8_t *data;
-    size_t length;
-    uint32_t crc;
-} crc_work;
-
-static void crc_guarded(void *arg)
-{
-    crc_work *work = arg;
-    work->crc = fv_crc32c(work->crc, work->data, work->length);
-}
-
 /* The record is whole and sound, or `fault` says why it is not. */
 static void finish_record(fv_scrub *scrub)
 {
@@ -385,19 +373,19 @@ static void continue_record(fv_scrub *scrub)
     while (at->data_done < at->needle.data_size && scrub->budget > 0) {
         uint64_t left = at->needle.data_size - at->data_done;
         uint64_t position = at->data_offset + at->data_done;
-        crc_work work = {.length = left < CRC_STEP ? (size_t)left : CRC_STEP, .crc = at->crc};
+        size_t length = left < CRC_STEP ? (size_t)left : CRC_STEP;
+        const uint8_t *data;
         fv_window_read_ahead(&scrub->dat, position);
-        int found = fv_window_at(&scrub->dat, position, work.length, &work.data);
-        if (found == FV_OK && fv_guard_run(crc_guarded, &work) != 0)
+        int found = fv_window_at(&scrub->dat, position, length, &data);
+        if (found == FV_OK && fv_guard_crc32c(&at->crc, data, length) != 0)
             found = fv_window_missing(&scrub->dat, at->offset + at->length);
         if (found != FV_OK) {
             fail_record(scrub, found, NULL);
             return;
         }
-        at->crc = work.crc;
-        at->data_done += work.length;
-        scrub->progress.bytes_read += work.length;
-        scrub->budget -= (int64_t)work.length;
+        at->data_done += length;
+        scrub->progress.bytes_read += length;
+        scrub->budget -= (int64_t)length;
     }
     if (at->data_done == at->needle.data_size)
         finish_record(scrub);
