@@ -12,7 +12,6 @@
 #include "compact_map.h"
 #include "crc32c.h"
 #include "file_bytes.h"
-#include "guard.h"
 #include "volume.h"
 #include "window.h"
 
@@ -346,9 +345,8 @@ static void begin_record(fv_scrub *scrub, const fv_entry *entry)
     parse_work work = {.at = at, .version = scrub->spec.version};
     memset(&work.fault, 0, sizeof work.fault);
     fv_window_read_ahead(&scrub->dat, at->offset);
-    int found = fv_window_at(&scrub->dat, at->offset, at->length, &work.record);
-    if (found == FV_OK && fv_guard_run(parse_guarded, &work) != 0)
-        found = fv_window_missing(&scrub->dat, at->offset + at->length);
+    int found =
+        fv_window_run(&scrub->dat, at->offset, at->length, &work.record, parse_guarded, &work);
     if (found != FV_OK) {
         fail_record(scrub, found, NULL);
         return;
@@ -374,11 +372,8 @@ static void continue_record(fv_scrub *scrub)
         uint64_t left = at->needle.data_size - at->data_done;
         uint64_t position = at->data_offset + at->data_done;
         size_t length = left < CRC_STEP ? (size_t)left : CRC_STEP;
-        const uint8_t *data;
         fv_window_read_ahead(&scrub->dat, position);
-        int found = fv_window_at(&scrub->dat, position, length, &data);
-        if (found == FV_OK && fv_guard_crc32c(&at->crc, data, length) != 0)
-            found = fv_window_missing(&scrub->dat, at->offset + at->length);
+        int found = fv_window_crc32c(&scrub->dat, position, length, &at->crc);
         if (found != FV_OK) {
             fail_record(scrub, found, NULL);
             return;

@@ -4,7 +4,6 @@
 #include "compact_map.h"
 #include "crc32c.h"
 #include "file_bytes.h"
-#include "guard.h"
 #include "scan.h"
 #include "volume.h"
 #include "window.h"
@@ -101,9 +100,8 @@ static int take_header(visit *v, fv_record *out)
         return stop(v, FV_SCAN_END);
     if (v->to - at < FV_NEEDLE_HEADER)
         return stop(v, FV_SCAN_TORN);
-    int found = fv_window_at(&v->window, at, FV_NEEDLE_HEADER, &work.at);
-    if (found == FV_OK && fv_guard_run(header_guarded, &work) != 0)
-        found = fv_window_missing(&v->window, at + FV_NEEDLE_HEADER);
+    int found =
+        fv_window_run(&v->window, at, FV_NEEDLE_HEADER, &work.at, header_guarded, &work);
     if (found != FV_OK)
         return stop_for(v, found);
     int32_t size = work.needle.size;
@@ -127,9 +125,8 @@ static int describe(visit *v, fv_record *out)
     describe_work work = {.version = v->version, .mode = v->mode, .out = out};
     if (v->mode & FV_VISIT_CHECK)
         fv_window_read_ahead(&v->window, out->offset);
-    int found = fv_window_at(&v->window, out->offset, out->length, &work.record);
-    if (found == FV_OK && fv_guard_run(describe_guarded, &work) != 0)
-        found = fv_window_missing(&v->window, out->offset + out->length);
+    int found = fv_window_run(&v->window, out->offset, out->length, &work.record, describe_guarded,
+                              &work);
     return found == FV_OK ? 1 : stop_for(v, found);
 }
 
@@ -175,7 +172,6 @@ void fv_visit_records(int dat_fd, uint64_t from, uint64_t to, int version, unsig
 
 typedef struct {
     const uint8_t *record;
-    uint64_t length;
     int32_t size;
     int32_t found_size;
     uint64_t append_at_ns;
@@ -193,10 +189,8 @@ static void time_guarded(void *arg)
 static int append_time(fv_window *window, uint64_t offset, int32_t size, uint64_t *append_at_ns)
 {
     time_work work = {.size = size < 0 ? 0 : size};
-    work.length = fv_needle_actual_size(work.size, TIMED_VERSION);
-    int found = fv_window_at(window, offset, work.length, &work.record);
-    if (found == FV_OK && fv_guard_run(time_guarded, &work) != 0)
-        found = fv_window_missing(window, offset + work.length);
+    uint64_t length = fv_needle_actual_size(work.size, TIMED_VERSION);
+    int found = fv_window_run(window, offset, length, &work.record, time_guarded, &work);
     if (found != FV_OK)
         return found;
     *append_at_ns = work.append_at_ns;
