@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fastvol.version import VERSION
 
 if TYPE_CHECKING:
-    from fastvol.store.library import StoredFile, Volume
+    from fastvol.store.standalone import StoredFile, Volume
 
 __version__ = VERSION
 

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "compact_tree.h"
+#include "file_bytes.h"
 #include "map_methods.h"
 #include "needle.h"
 

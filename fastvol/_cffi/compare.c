@@ -2,6 +2,7 @@
 
 #include "bytes.h"
 #include "crc32c.h"
+#include "file_bytes.h"
 #include "needle.h"
 #include "volume.h"
 
@@ -9,7 +10,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define ENTRIES 1024
 #define CHECKSUM_BYTES 4
@@ -48,22 +48,6 @@ static const fv_entry *peek(side *s)
     }
 }
 
-static int read_at(int fd, void *out, size_t length, uint64_t offset)
-{
-    size_t done = 0;
-    while (done < length) {
-        ssize_t n = pread(fd, (uint8_t *)out + done, length - done, (off_t)(offset + done));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return FV_IO_ERROR;
-        if (n == 0)
-            return FV_NEEDLE_SHORT;
-        done += (size_t)n;
-    }
-    return FV_OK;
-}
-
 /* Cookie and checksum of the record behind an entry, into place `which` of `out`. */
 static void look(const side *s, const fv_entry *entry, int which, fv_difference *out)
 {
@@ -73,13 +57,13 @@ static void look(const side *s, const fv_entry *entry, int which, fv_difference 
     const uint8_t *checksum = bytes + FV_NEEDLE_HEADER;
     int code;
     if (to_checksum + CHECKSUM_BYTES <= READ_ONCE) {
-        code = read_at(s->replica.dat_fd, bytes, to_checksum + CHECKSUM_BYTES, offset);
+        code = fv_read_exactly(s->replica.dat_fd, bytes, to_checksum + CHECKSUM_BYTES, offset);
         checksum = bytes + to_checksum;
     } else {
-        code = read_at(s->replica.dat_fd, bytes, FV_NEEDLE_HEADER, offset);
+        code = fv_read_exactly(s->replica.dat_fd, bytes, FV_NEEDLE_HEADER, offset);
         if (code == FV_OK)
-            code = read_at(s->replica.dat_fd, bytes + FV_NEEDLE_HEADER, CHECKSUM_BYTES,
-                           offset + to_checksum);
+            code = fv_read_exactly(s->replica.dat_fd, bytes + FV_NEEDLE_HEADER, CHECKSUM_BYTES,
+                                   offset + to_checksum);
     }
     out->size[which] = entry->size;
     if (code == FV_OK) {

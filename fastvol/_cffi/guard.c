@@ -1,5 +1,7 @@
 #include "guard.h"
 
+#include "crc32c.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -164,5 +166,26 @@ int fv_guard_run(void (*fn)(void *), void *arg)
     active_guard = &here;
     fn(arg);
     active_guard = NULL;
+    return 0;
+}
+
+typedef struct {
+    const uint8_t *data;
+    size_t length;
+    uint32_t crc;
+} crc_work;
+
+static void continue_crc(void *arg)
+{
+    crc_work *work = arg;
+    work->crc = fv_crc32c(work->crc, work->data, work->length);
+}
+
+int fv_guard_crc32c(uint32_t *crc, const uint8_t *data, size_t length)
+{
+    crc_work work = {.data = data, .length = length, .crc = *crc};
+    if (fv_guard_run(continue_crc, &work) != 0)
+        return -1;
+    *crc = work.crc;
     return 0;
 }

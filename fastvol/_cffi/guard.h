@@ -17,6 +17,8 @@
 
 /* Runs fn(arg); 0, or -1 when a mapped page in it could not be read. `fn` must own no resources. */
 int fv_guard_run(void (*fn)(void *), void *arg);
+/* Goes on with *crc over mapped bytes; 0, or -1 when a page of them could not be read. */
+int fv_guard_crc32c(uint32_t *crc, const uint8_t *data, size_t length);
 
 /* cffi:begin */
 /* Installs the handler once for the process; safe to call again. */

@@ -1,6 +1,7 @@
 #include "index_counters.h"
 
 #include "compact_tree.h"
+#include "file_bytes.h"
 #include "needle.h"
 
 #include <assert.h>

@@ -1,7 +1,7 @@
 #include "index_rows.h"
 
 #include "bytes.h"
-#include "file_io.h"
+#include "file_bytes.h"
 
 #include <assert.h>
 #include <errno.h>

@@ -2,6 +2,7 @@
 
 #include "bytes.h"
 #include "compact_map.h"
+#include "file_bytes.h"
 #include "walk.h"
 
 #include <assert.h>

@@ -9,9 +9,10 @@
 #include "scrub.h"
 
 #include "bytes.h"
+#include "index_rows.h"
 #include "compact_map.h"
 #include "crc32c.h"
-#include "guard.h"
+#include "file_bytes.h"
 #include "volume.h"
 #include "window.h"
 
@@ -19,10 +20,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define BLOCK_BYTES (1u << 20)
-#define ROW_MAX 17
 #define CRC_STEP (1u << 20)
 #define ROW_HIGH_BITS 24
 
@@ -139,17 +138,11 @@ static int fill_block(fv_scrub *scrub)
     size_t wanted = BLOCK_BYTES / scrub->row_size * scrub->row_size;
     if (left < wanted)
         wanted = (size_t)left;
-    size_t done = 0;
-    while (done < wanted) {
-        ssize_t n = pread(scrub->spec.idx_fd, scrub->block + done, wanted - done,
-                          (off_t)(scrub->next_row * scrub->row_size + done));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0) {
-            scrub->progress.sys_errno = n < 0 ? errno : EIO;
-            return -1;
-        }
-        done += (size_t)n;
+    int code = fv_read_exactly(scrub->spec.idx_fd, scrub->block, wanted,
+                               scrub->next_row * scrub->row_size);
+    if (code != FV_OK) {
+        scrub->progress.sys_errno = code == FV_IO_ERROR ? errno : EIO;
+        return -1;
     }
     scrub->block_row = scrub->next_row;
     scrub->block_rows = wanted / scrub->row_size;
@@ -313,18 +306,6 @@ static void parse_guarded(void *arg)
                                  work->version, 0, &work->at->needle, &work->fault);
 }
 
-typedef struct {
-    const uint8_t *data;
-    size_t length;
-    uint32_t crc;
-} crc_work;
-
-static void crc_guarded(void *arg)
-{
-    crc_work *work = arg;
-    work->crc = fv_crc32c(work->crc, work->data, work->length);
-}
-
 /* The record is whole and sound, or `fault` says why it is not. */
 static void finish_record(fv_scrub *scrub)
 {
@@ -364,9 +345,8 @@ static void begin_record(fv_scrub *scrub, const fv_entry *entry)
     parse_work work = {.at = at, .version = scrub->spec.version};
     memset(&work.fault, 0, sizeof work.fault);
     fv_window_read_ahead(&scrub->dat, at->offset);
-    int found = fv_window_at(&scrub->dat, at->offset, at->length, &work.record);
-    if (found == FV_OK && fv_guard_run(parse_guarded, &work) != 0)
-        found = fv_window_missing(&scrub->dat, at->offset + at->length);
+    int found =
+        fv_window_run(&scrub->dat, at->offset, at->length, &work.record, parse_guarded, &work);
     if (found != FV_OK) {
         fail_record(scrub, found, NULL);
         return;
@@ -391,19 +371,16 @@ static void continue_record(fv_scrub *scrub)
     while (at->data_done < at->needle.data_size && scrub->budget > 0) {
         uint64_t left = at->needle.data_size - at->data_done;
         uint64_t position = at->data_offset + at->data_done;
-        crc_work work = {.length = left < CRC_STEP ? (size_t)left : CRC_STEP, .crc = at->crc};
+        size_t length = left < CRC_STEP ? (size_t)left : CRC_STEP;
         fv_window_read_ahead(&scrub->dat, position);
-        int found = fv_window_at(&scrub->dat, position, work.length, &work.data);
-        if (found == FV_OK && fv_guard_run(crc_guarded, &work) != 0)
-            found = fv_window_missing(&scrub->dat, at->offset + at->length);
+        int found = fv_window_crc32c(&scrub->dat, position, length, &at->crc);
         if (found != FV_OK) {
             fail_record(scrub, found, NULL);
             return;
         }
-        at->crc = work.crc;
-        at->data_done += work.length;
-        scrub->progress.bytes_read += work.length;
-        scrub->budget -= (int64_t)work.length;
+        at->data_done += length;
+        scrub->progress.bytes_read += length;
+        scrub->budget -= (int64_t)length;
     }
     if (at->data_done == at->needle.data_size)
         finish_record(scrub);

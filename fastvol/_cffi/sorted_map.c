@@ -1,7 +1,7 @@
 #include "sorted_map.h"
 
 #include "bytes.h"
-#include "file_io.h"
+#include "file_bytes.h"
 #include "map_methods.h"
 
 #include <assert.h>

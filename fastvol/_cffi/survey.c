@@ -1,6 +1,7 @@
 #include "survey.h"
 
 #include "bytes.h"
+#include "file_bytes.h"
 #include "volume.h"
 #include "walk.h"
 

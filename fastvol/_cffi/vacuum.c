@@ -1,6 +1,8 @@
 #include "vacuum.h"
 
 #include "bytes.h"
+#include "index_rows.h"
+#include "file_bytes.h"
 #include "guard.h"
 
 #include <assert.h>
@@ -10,10 +12,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 #define BATCH 1024
-#define ROW_MAX 17u
 #define DATA_BUFFER (128u << 10)
 #define INDEX_BUFFER (64u << 10)
 /* Larger records go to the new file straight from the mapping. */
@@ -22,7 +22,6 @@
 #define WRITE_BEHIND (1024u << 10)
 /* Read-ahead joins records with a smaller gap than this between them. */
 #define GAP_READ 65536u
-#define HISTORIC_WRAP (32ull << 30)
 
 typedef struct {
     int fd;
@@ -63,20 +62,11 @@ struct fv_vacuum {
 
 static int write_all(fv_vacuum *v, sink *s, const uint8_t *bytes, size_t length, uint64_t offset)
 {
-    while (length > 0) {
-        ssize_t n = pwrite(s->fd, bytes, length, (off_t)offset);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0) {
-            v->stat.sys_errno = n == 0 ? ENOSPC : errno;
-            /* EFAULT: the page of the old file that the bytes come from is gone. */
-            return v->stat.sys_errno == EFAULT ? FV_VACUUM_SOURCE_FAILED : s->failure;
-        }
-        bytes += n;
-        offset += (uint64_t)n;
-        length -= (size_t)n;
-    }
-    return 0;
+    if (fv_write_fully(s->fd, bytes, length, offset) == 0)
+        return 0;
+    v->stat.sys_errno = errno;
+    /* EFAULT: the page of the old file that the bytes come from is gone. */
+    return errno == EFAULT ? FV_VACUUM_SOURCE_FAILED : s->failure;
 }
 
 static int flush(fv_vacuum *v, sink *s)
@@ -102,7 +92,7 @@ static int make_room(fv_vacuum *v, sink *s, size_t length)
 
 static int put_row(fv_vacuum *v, uint64_t id, uint64_t position, int32_t size)
 {
-    int result = make_room(v, &v->index, ROW_MAX);
+    int result = make_room(v, &v->index, FV_ROW_MAX);
     if (result != 0)
         return result;
     size_t length = fv_row_encode(v->index.bytes + v->index.length, v->offset_width, id,
@@ -202,12 +192,11 @@ static int find_record(fv_vacuum *v, uint64_t *offset, int32_t size, look *out)
 {
     int result = look_at(v, *offset, size, out);
     if (result != 0 || out->found != RECORD_ABSENT || v->offset_width != 4 ||
-        *offset >= HISTORIC_WRAP)
+        *offset >= FV_HISTORIC_WRAP)
         return result;
-    /* Old 4-byte servers let offsets wrap at 32 GiB. */
-    result = look_at(v, *offset + HISTORIC_WRAP, size, out);
+    result = look_at(v, *offset + FV_HISTORIC_WRAP, size, out);
     if (result == 0 && out->found != RECORD_ABSENT)
-        *offset += HISTORIC_WRAP;
+        *offset += FV_HISTORIC_WRAP;
     return result;
 }
 
@@ -398,7 +387,7 @@ int fv_vacuum_copy(fv_vacuum *v, uint64_t bytes)
                 break;
         }
         const fv_entry *entry = &v->batch[v->batch_at++];
-        seen += ROW_MAX;
+        seen += FV_ROW_MAX;
         if (entry->size >= 0 && entry->offset != 0)
             result = copy_record(v, entry, 0, &done);
     }
@@ -416,24 +405,16 @@ static uint64_t old_index_size(fv_vacuum *v)
 
 static int read_rows(fv_vacuum *v, uint8_t *rows, size_t length)
 {
-    size_t have = 0;
-    while (have < length) {
-        ssize_t n = pread(v->source_idx_fd, rows + have, length - have,
-                          (off_t)(v->caught_up + have));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0) {
-            v->stat.sys_errno = n == 0 ? 0 : errno;
-            return FV_VACUUM_SOURCE_FAILED;
-        }
-        have += (size_t)n;
-    }
-    return 0;
+    int code = fv_read_exactly(v->source_idx_fd, rows, length, v->caught_up);
+    if (code == FV_OK)
+        return 0;
+    v->stat.sys_errno = code == FV_IO_ERROR ? errno : 0;
+    return FV_VACUUM_SOURCE_FAILED;
 }
 
 int fv_vacuum_catch_up(fv_vacuum *v, uint64_t bytes)
 {
-    uint8_t rows[256 * ROW_MAX];
+    uint8_t rows[256 * FV_ROW_MAX];
     size_t width = 12u + (size_t)v->offset_width;
     /* The index first: the records of the rows below this are in the data file already. */
     uint64_t until = old_index_size(v);

@@ -1,9 +1,10 @@
 #include "visit.h"
 
 #include "bytes.h"
+#include "index_rows.h"
 #include "compact_map.h"
 #include "crc32c.h"
-#include "guard.h"
+#include "file_bytes.h"
 #include "scan.h"
 #include "volume.h"
 #include "window.h"
@@ -11,9 +12,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
-#define ROW_MAX 17
 #define ROWS_BLOCK 4096u
 #define CHECKSUM_BYTES 4u
 #define TIMED_VERSION 3
@@ -101,9 +100,8 @@ static int take_header(visit *v, fv_record *out)
         return stop(v, FV_SCAN_END);
     if (v->to - at < FV_NEEDLE_HEADER)
         return stop(v, FV_SCAN_TORN);
-    int found = fv_window_at(&v->window, at, FV_NEEDLE_HEADER, &work.at);
-    if (found == FV_OK && fv_guard_run(header_guarded, &work) != 0)
-        found = fv_window_missing(&v->window, at + FV_NEEDLE_HEADER);
+    int found =
+        fv_window_run(&v->window, at, FV_NEEDLE_HEADER, &work.at, header_guarded, &work);
     if (found != FV_OK)
         return stop_for(v, found);
     int32_t size = work.needle.size;
@@ -127,9 +125,8 @@ static int describe(visit *v, fv_record *out)
     describe_work work = {.version = v->version, .mode = v->mode, .out = out};
     if (v->mode & FV_VISIT_CHECK)
         fv_window_read_ahead(&v->window, out->offset);
-    int found = fv_window_at(&v->window, out->offset, out->length, &work.record);
-    if (found == FV_OK && fv_guard_run(describe_guarded, &work) != 0)
-        found = fv_window_missing(&v->window, out->offset + out->length);
+    int found = fv_window_run(&v->window, out->offset, out->length, &work.record, describe_guarded,
+                              &work);
     return found == FV_OK ? 1 : stop_for(v, found);
 }
 
@@ -173,25 +170,8 @@ void fv_visit_records(int dat_fd, uint64_t from, uint64_t to, int version, unsig
 
 /* ---- append times ---------------------------------------------------------------------------- */
 
-static int read_at(int fd, void *out, size_t length, uint64_t offset)
-{
-    size_t done = 0;
-    while (done < length) {
-        ssize_t n = pread(fd, (uint8_t *)out + done, length - done, (off_t)(offset + done));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return FV_IO_ERROR;
-        if (n == 0)
-            return FV_NEEDLE_SHORT;
-        done += (size_t)n;
-    }
-    return FV_OK;
-}
-
 typedef struct {
     const uint8_t *record;
-    uint64_t length;
     int32_t size;
     int32_t found_size;
     uint64_t append_at_ns;
@@ -209,10 +189,8 @@ static void time_guarded(void *arg)
 static int append_time(fv_window *window, uint64_t offset, int32_t size, uint64_t *append_at_ns)
 {
     time_work work = {.size = size < 0 ? 0 : size};
-    work.length = fv_needle_actual_size(work.size, TIMED_VERSION);
-    int found = fv_window_at(window, offset, work.length, &work.record);
-    if (found == FV_OK && fv_guard_run(time_guarded, &work) != 0)
-        found = fv_window_missing(window, offset + work.length);
+    uint64_t length = fv_needle_actual_size(work.size, TIMED_VERSION);
+    int found = fv_window_run(window, offset, length, &work.record, time_guarded, &work);
     if (found != FV_OK)
         return found;
     *append_at_ns = work.append_at_ns;
@@ -231,7 +209,7 @@ void fv_visit_times(int idx_fd, uint64_t first_row, uint64_t count, int offset_w
                     uint64_t since, fv_time_result *out)
 {
     assert(offset_width == 4 || offset_width == 5);
-    uint8_t block[ROWS_BLOCK * ROW_MAX];
+    uint8_t block[ROWS_BLOCK * FV_ROW_MAX];
     size_t row_size = 12 + (size_t)offset_width;
     fv_window window;
     memset(out, 0, sizeof *out);
@@ -243,7 +221,7 @@ void fv_visit_times(int idx_fd, uint64_t first_row, uint64_t count, int offset_w
     }
     while (out->rows < count && out->code == FV_OK) {
         uint64_t rows = count - out->rows < ROWS_BLOCK ? count - out->rows : ROWS_BLOCK;
-        out->code = read_at(idx_fd, block, rows * row_size, (first_row + out->rows) * row_size);
+        out->code = fv_read_exactly(idx_fd, block, rows * row_size, (first_row + out->rows) * row_size);
         out->on_index = out->code != FV_OK;
         for (uint64_t row = 0; row < rows && out->code == FV_OK; row++) {
             fv_entry entry;
@@ -267,12 +245,12 @@ void fv_visit_times(int idx_fd, uint64_t first_row, uint64_t count, int offset_w
 int fv_visit_rows_ascend(int idx_fd, uint64_t count, int offset_width, int *sys_errno)
 {
     assert(offset_width == 4 || offset_width == 5);
-    uint8_t block[ROWS_BLOCK * ROW_MAX];
+    uint8_t block[ROWS_BLOCK * FV_ROW_MAX];
     size_t row_size = 12 + (size_t)offset_width;
     uint64_t last = 0;
     for (uint64_t done = 0; done < count;) {
         uint64_t rows = count - done < ROWS_BLOCK ? count - done : ROWS_BLOCK;
-        int code = read_at(idx_fd, block, rows * row_size, done * row_size);
+        int code = fv_read_exactly(idx_fd, block, rows * row_size, done * row_size);
         if (code != FV_OK) {
             *sys_errno = code == FV_IO_ERROR ? errno : EIO;
             return -1;

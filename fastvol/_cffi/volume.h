@@ -150,6 +150,9 @@ void fv_volume_reserve_for_deletes(fv_volume *volume);
 void fv_reserve(int fd, uint64_t size);
 /* cffi:end */
 
+/* Old 4-byte servers let offsets wrap here; the record then lies one turn further. */
+#define FV_HISTORIC_WRAP (32ull << 30)
+
 /* For the fast read. */
 unsigned fv_volume_flags(const fv_volume *volume);
 int fv_volume_version(const fv_volume *volume);

@@ -1,6 +1,7 @@
 #include "volume_state.h"
 
 #include "crc32c.h"
+#include "file_bytes.h"
 #include "guard.h"
 
 #include <assert.h>
@@ -10,7 +11,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
 #define PAGE 4096u
 #define MAPPING_STEP (64ull << 20)
@@ -21,21 +21,11 @@
 int fv_volume_pread_waiting(fv_volume *volume, uint8_t *out, size_t length, uint64_t offset,
                             int64_t *got)
 {
-    size_t done = 0;
-    while (done < length) {
-        ssize_t n = pread(volume->dat_fd, out + done, length - done, (off_t)(offset + done));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0) {
-            *got = (int64_t)done;
-            return FV_IO_ERROR;
-        }
-        if (n == 0)
-            break;
-        done += (size_t)n;
-    }
-    *got = (int64_t)done;
-    return done == length ? FV_OK : FV_NEEDLE_SHORT;
+    ssize_t n = fv_read_fully(volume->dat_fd, out, length, offset);
+    *got = n < 0 ? 0 : n;
+    if (n < 0)
+        return FV_IO_ERROR;
+    return (size_t)n == length ? FV_OK : FV_NEEDLE_SHORT;
 }
 
 int fv_volume_pread(fv_volume *volume, void *out, size_t length, uint64_t offset, int nowait,
@@ -138,18 +128,6 @@ int fv_volume_copy_mapped(fv_volume *volume, uint64_t offset, size_t length, voi
     return fv_guard_run(copy_guarded, &work) == 0 ? FV_OK : FV_IO_ERROR;
 }
 
-typedef struct {
-    const uint8_t *data;
-    size_t length;
-    uint32_t crc;
-} crc_work;
-
-static void crc_guarded(void *arg)
-{
-    crc_work *work = arg;
-    work->crc = fv_crc32c(0, work->data, work->length);
-}
-
 int fv_volume_verify(fv_volume *volume, uint64_t data_offset, uint32_t data_size, uint32_t stored,
                      int how, fv_fault *fault)
 {
@@ -161,12 +139,12 @@ int fv_volume_verify(fv_volume *volume, uint64_t data_offset, uint32_t data_size
         return FV_NO_MEMORY;
     if (how == FV_VERIFY_WAIT)
         posix_fadvise(volume->dat_fd, (off_t)data_offset, (off_t)data_size, POSIX_FADV_WILLNEED);
-    crc_work work = {.data = base + data_offset, .length = data_size, .crc = 0};
-    if (fv_guard_run(crc_guarded, &work) != 0)
+    uint32_t crc = 0;
+    if (fv_guard_crc32c(&crc, base + data_offset, data_size) != 0)
         return FV_IO_ERROR;
-    fault->computed = work.crc;
+    fault->computed = crc;
     fault->stored = stored;
-    if (work.crc != stored && fv_crc32c_legacy(work.crc) != stored)
+    if (crc != stored && fv_crc32c_legacy(crc) != stored)
         return FV_NEEDLE_BAD_CRC;
     return FV_OK;
 }

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #define META_BYTES_MAX 131072u
-#define HISTORIC_WRAP (32ull << 30)
 
 /* A body without a payload is none that anybody wrote, and no checksum vouches for it. */
 static int no_payload(fv_read *out)
@@ -158,14 +157,13 @@ int fv_volume_read_entry(fv_volume *volume, const fv_entry *entry, unsigned mode
     out->needle.id = entry->id;
     int result = read_at(volume, size, mode, out);
     if (result == FV_NEEDLE_SIZE_MISMATCH && volume->offset_width == 4 &&
-        out->offset < HISTORIC_WRAP) {
-        /* Old 4-byte servers let offsets wrap at 32 GiB; the record then lies one turn further. */
+        out->offset < FV_HISTORIC_WRAP) {
         fv_fault first = out->fault;
         fv_read_release(out);
-        out->offset += HISTORIC_WRAP;
+        out->offset += FV_HISTORIC_WRAP;
         result = read_at(volume, size, mode, out);
         if (result == FV_NEEDLE_SHORT) {
-            out->offset -= HISTORIC_WRAP;
+            out->offset -= FV_HISTORIC_WRAP;
             out->fault = first;
             result = FV_NEEDLE_SIZE_MISMATCH;
         }

@@ -2,6 +2,7 @@
 
 #include "bytes.h"
 #include "compact_map.h"
+#include "file_bytes.h"
 
 #include <errno.h>
 #include <stdlib.h>

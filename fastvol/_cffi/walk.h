@@ -2,7 +2,6 @@
 #ifndef FASTVOL_WALK_H
 #define FASTVOL_WALK_H
 
-#include "file_io.h"
 #include "index_rows.h"
 #include "scan.h"
 

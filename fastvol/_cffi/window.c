@@ -61,7 +61,7 @@ static int move_to(fv_window *window, uint64_t offset, uint64_t length)
     return FV_OK;
 }
 
-int fv_window_at(fv_window *window, uint64_t offset, uint64_t length, const uint8_t **out)
+static int find(fv_window *window, uint64_t offset, uint64_t length, const uint8_t **out)
 {
     assert(length > 0);
     if (offset > window->file_size || length > window->file_size - offset) {
@@ -83,6 +83,34 @@ int fv_window_at(fv_window *window, uint64_t offset, uint64_t length, const uint
     return FV_OK;
 }
 
+/* What a page that could not be read means. */
+static int judge_missing(fv_window *window, uint64_t end)
+{
+    fv_window_close(window);
+    if (ask_size(window) == 0 && end > window->file_size)
+        return FV_NEEDLE_SHORT;
+    errno = EIO;
+    return FV_IO_ERROR;
+}
+
+int fv_window_run(fv_window *window, uint64_t offset, uint64_t length, const uint8_t **bytes,
+                  void (*fn)(void *), void *arg)
+{
+    int found = find(window, offset, length, bytes);
+    if (found == FV_OK && fv_guard_run(fn, arg) != 0)
+        found = judge_missing(window, offset + length);
+    return found;
+}
+
+int fv_window_crc32c(fv_window *window, uint64_t offset, uint64_t length, uint32_t *crc)
+{
+    const uint8_t *bytes;
+    int found = find(window, offset, length, &bytes);
+    if (found == FV_OK && fv_guard_crc32c(crc, bytes, length) != 0)
+        found = judge_missing(window, offset + length);
+    return found;
+}
+
 void fv_window_read_ahead(fv_window *window, uint64_t position)
 {
     if (position < window->asked_from || position > window->asked_until + READ_AHEAD_MIN) {
@@ -101,13 +129,4 @@ void fv_window_read_ahead(fv_window *window, uint64_t position)
     if (from < window->file_size)
         posix_fadvise(window->fd, (off_t)from, (off_t)(window->asked_until - from),
                       POSIX_FADV_WILLNEED);
-}
-
-int fv_window_missing(fv_window *window, uint64_t end)
-{
-    fv_window_close(window);
-    if (ask_size(window) == 0 && end > window->file_size)
-        return FV_NEEDLE_SHORT;
-    errno = EIO;
-    return FV_IO_ERROR;
 }

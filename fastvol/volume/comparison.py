@@ -13,7 +13,8 @@ from fastvol._cffi.compare import Difference, Kind, NativeComparison
 from fastvol.errors import StorageError, VolumeDamagedError
 from fastvol.limits import COMPARE_DETAILS_MAX, COMPARE_STEP_NEEDLES
 from fastvol.volume.files import VolumeFiles
-from fastvol.volume.raw_files import RawFiles, raw_files
+from fastvol.volume.raw_files import RawFiles
+from fastvol.volume.unrepaired import unrepaired
 
 __all__ = ["Comparison", "Difference", "Kind", "compare_files", "compare_raw"]
 
@@ -57,7 +58,7 @@ def compare_files(
     Raises:
         VolumeDamagedError: a file cannot be opened, or an index not be loaded.
     """
-    with raw_files(a) as raw_a, raw_files(b) as raw_b:
+    with unrepaired(a, needs_index=True) as raw_a, unrepaired(b, needs_index=True) as raw_b:
         return compare_raw(raw_a, raw_b, differences_max=differences_max, on_progress=on_progress)
 
 

@@ -5,6 +5,7 @@ memory. What is wrong with the volume is among its read-only reasons.
 """
 
 import os
+from dataclasses import replace
 
 from fastvol._cffi.volume import NativeVolume
 from fastvol.errors import StorageError, VolumeDamagedError, reason_of
@@ -49,7 +50,7 @@ def _open(looked: UnrepairedVolume) -> OpenedVolume:
     dat_fd = os.dup(looked.dat_fd)
     try:
         if not looked.has_index:
-            made_fd = looked.idx_fd = index_in_memory(
+            made_fd = index_in_memory(
                 dat_fd,
                 dat_size=looked.dat_size,
                 first=looked.first,
@@ -57,6 +58,7 @@ def _open(looked: UnrepairedVolume) -> OpenedVolume:
                 width=looked.offset_width,
                 name=files.base,
             )
+            looked = replace(looked, idx_fd=made_fd)
         if problem := ends_problem(looked):
             problems.append(problem)
         needle_map, counters = looked.load_map()

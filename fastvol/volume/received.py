@@ -26,7 +26,8 @@ from fastvol.formats.super_block import SUPER_BLOCK_BYTES
 from fastvol.limits import OFFSET_WIDTH_DEFAULT
 from fastvol.volume.files import VolumeFiles, open_file
 from fastvol.volume.index_repair import EndRepair
-from fastvol.volume.raw_files import RawFiles, raw_files
+from fastvol.volume.raw_files import RawFiles
+from fastvol.volume.unrepaired import unrepaired
 from fastvol.volume.volume import Volume
 
 log = logging.getLogger(__name__)
@@ -127,7 +128,7 @@ def apply_incremental(
         StorageError: their ends do not fit, what came is no sequence of records, or the operating
             system refused. Data and index are as they were then, at most longer by whole records.
     """
-    with raw_files(files, default_offset_width=default_offset_width) as raw:
+    with unrepaired(files, default_offset_width=default_offset_width, needs_index=True) as raw:
         append = _IncrementalAppend(raw)
         try:
             return append.run(chunks)

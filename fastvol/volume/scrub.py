@@ -26,8 +26,10 @@ from fastvol.limits import SCRUB_DETAILS_MAX, SCRUB_STEP_BYTES
 from fastvol.volume.facts import VolumeFacts
 from fastvol.volume.faults import VolumeNames, read_error
 from fastvol.volume.files import VolumeFiles
-from fastvol.volume.raw_files import NoIndexError, RawFiles, live_files, raw_files
+from fastvol.volume.live_files import live_files
+from fastvol.volume.raw_files import NoIndexError, RawFiles
 from fastvol.volume.throttle import Throttle
+from fastvol.volume.unrepaired import unrepaired
 
 _THROTTLED_STEPS_A_SECOND: Final = 10
 
@@ -144,7 +146,7 @@ def scrub_files(
         ScrubCancelledError
         VolumeDamagedError: the data file cannot be opened, or has no super block.
     """
-    return _scrub(raw_files(files), files, mode, control or ScrubControl())
+    return _scrub(unrepaired(files, needs_index=True), files, mode, control or ScrubControl())
 
 
 def _scrub(

@@ -13,7 +13,8 @@ from fastvol.errors import DiskIOError, NeedleCorruptedError, reason_of
 from fastvol.formats.needle import HEADER_BYTES
 from fastvol.limits import TAIL_CHUNK_BYTES
 from fastvol.volume.facts import VolumeFacts
-from fastvol.volume.raw_files import RawFiles, live_files
+from fastvol.volume.live_files import live_files
+from fastvol.volume.raw_files import RawFiles
 from fastvol.volume.since import find_first_since
 from fastvol.volume.visitor import BlockReader, Record, VisitStop, visit_records
 

@@ -1,4 +1,4 @@
-"""A volume's files opened to be looked at: nothing is repaired, rebuilt or written.
+"""A volume opened to be looked at by its files alone, whether a server has it open or not.
 
 What makes a volume hard to open is collected here as sentences, so that a tool can tell everything
 that it knows of a damaged volume.
@@ -7,54 +7,37 @@ that it knows of a damaged volume.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from fastvol._cffi.compact_map import CompactMap, NeedleCounters
 from fastvol.errors import VolumeDamagedError, reason_of
 from fastvol.formats import volume_info
 from fastvol.formats.index_entry import OFFSET_WIDTHS, row_size
-from fastvol.formats.needle import PADDING_UNIT
 from fastvol.formats.replica_placement import ReplicaPlacement
-from fastvol.formats.super_block import EXTRA_BYTES_MAX, SUPER_BLOCK_BYTES, SuperBlock
+from fastvol.formats.super_block import SuperBlock
 from fastvol.formats.volume_info import VolumeInfo
 from fastvol.limits import OFFSET_WIDTH_DEFAULT
-from fastvol.volume.files import VolumeFiles, open_file
+from fastvol.volume.files import VolumeFiles
 from fastvol.volume.offset_width import find_offset_width
+from fastvol.volume.raw_files import RawFiles, open_data, open_index, read_super_block
 
 NO_INDEX: Final = -1
 
 
-@dataclass(slots=True)
-class UnrepairedVolume:
-    """Read-only descriptors, and what the files say; sizes in bytes as they were found.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnrepairedVolume(RawFiles):
+    """The files of a volume that nobody is asked for, and what they say.
 
     ``idx_fd`` is :data:`NO_INDEX` without an index. ``info`` is None without a ``.vif``.
     ``problems`` keep a volume from being used as it should be. ``default_width``: nothing speaks
     for the offset width, it is only the usual one.
     """
 
-    files: VolumeFiles
-    dat_fd: int
-    idx_fd: int
-    dat_size: int
-    idx_size: int
-    super_block: SuperBlock
     stored_placement: ReplicaPlacement
     info: VolumeInfo | None
-    offset_width: int
     default_width: bool
     problems: list[str] = field(default_factory=list)
-
-    @property
-    def version(self) -> int:
-        """Needle version, 1 to 3."""
-        return self.super_block.version
-
-    @property
-    def first(self) -> int:
-        """Byte offset of the first record."""
-        return self.super_block.block_size
 
     @property
     def has_index(self) -> bool:
@@ -80,24 +63,32 @@ class UnrepairedVolume:
 
 @contextmanager
 def unrepaired(
-    files: VolumeFiles, *, default_offset_width: int = OFFSET_WIDTH_DEFAULT
+    files: VolumeFiles,
+    *,
+    default_offset_width: int = OFFSET_WIDTH_DEFAULT,
+    needs_index: bool = False,
 ) -> Iterator[UnrepairedVolume]:
     """Opens a volume's files for reading and closes them at the end.
 
+    Args:
+        default_offset_width: for an index that does not tell.
+        needs_index: without one there is nothing to be done.
+
     Raises:
+        NoIndexError: there is an index, or has to be, and it cannot be opened.
         VolumeDamagedError: the data file cannot be opened, or has no super block to go by.
     """
     if files.index_directory != files.directory and files.data(".idx").exists():
         files = files.with_index_beside_data()
     owned: list[int] = []
     try:
+        owned.append(open_data(files))
+        if needs_index or files.index(".idx").exists():
+            owned.append(open_index(files))
         try:
-            owned.append(open_file(files.data(".dat"), os.O_RDONLY))
-            if files.index(".idx").exists():
-                owned.append(open_file(files.index(".idx"), os.O_RDONLY))
             opened = _look(files, owned, default_offset_width)
         except OSError as error:
-            raise VolumeDamagedError(f"cannot open {reason_of(error)}") from error
+            raise VolumeDamagedError(f"{files.data('')}: {reason_of(error)}") from error
         yield opened
     finally:
         for fd in owned:
@@ -107,9 +98,12 @@ def unrepaired(
 def _look(files: VolumeFiles, fds: list[int], default_offset_width: int) -> UnrepairedVolume:
     dat_fd = fds[0]
     idx_fd = fds[1] if len(fds) > 1 else NO_INDEX
+    # Index first: what its rows name has been written before them.
+    idx_size = 0 if idx_fd == NO_INDEX else os.fstat(idx_fd).st_size
+    dat_size = os.fstat(dat_fd).st_size
     problems: list[str] = []
     info = volume_info.load(files.data(".vif"))
-    stored = _super_block(files, dat_fd)
+    stored = read_super_block(files, dat_fd)
     super_block = _outranked(files, stored, info, problems)
     width, default_width = _width(
         files, dat_fd, idx_fd, info, default=default_offset_width, problems=problems
@@ -118,8 +112,8 @@ def _look(files: VolumeFiles, fds: list[int], default_offset_width: int) -> Unre
         files=files,
         dat_fd=dat_fd,
         idx_fd=idx_fd,
-        dat_size=os.fstat(dat_fd).st_size,
-        idx_size=0 if idx_fd == NO_INDEX else os.fstat(idx_fd).st_size,
+        dat_size=dat_size,
+        idx_size=idx_size,
         super_block=super_block,
         stored_placement=stored.replica_placement,
         info=info,
@@ -127,20 +121,6 @@ def _look(files: VolumeFiles, fds: list[int], default_offset_width: int) -> Unre
         default_width=default_width,
         problems=problems,
     )
-
-
-def _super_block(files: VolumeFiles, dat_fd: int) -> SuperBlock:
-    head = os.pread(dat_fd, SUPER_BLOCK_BYTES + EXTRA_BYTES_MAX + 1, 0)
-    try:
-        super_block = SuperBlock.from_bytes(head)
-    except ValueError as error:
-        raise VolumeDamagedError(f"{files.data('.dat')}: {error}") from error
-    if super_block.block_size % PADDING_UNIT:
-        raise VolumeDamagedError(
-            f"{files.data('.dat')}: its super block has {super_block.block_size} bytes, "
-            "not a multiple of 8"
-        )
-    return super_block
 
 
 def _outranked(
@@ -158,13 +138,7 @@ def _outranked(
     except ValueError as error:
         problems.append(f"{files.data('.vif')}: {error}")
         return stored
-    return SuperBlock(
-        version=stored.version,
-        replica_placement=placement,
-        ttl=stored.ttl,
-        compaction_revision=stored.compaction_revision,
-        extra=stored.extra,
-    )
+    return replace(stored, replica_placement=placement)
 
 
 def _width(

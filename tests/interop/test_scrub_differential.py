@@ -24,8 +24,8 @@ from scrub_damage import build, cases, damaged
 
 from fastvol.pb import volume_server_pb2 as pb
 from fastvol.volume.files import VolumeFiles
-from fastvol.volume.raw_files import raw_files
 from fastvol.volume.scrub import ScrubControl, ScrubMode, scrub_raw
+from fastvol.volume.unrepaired import unrepaired
 
 pytestmark = pytest.mark.interop
 
@@ -50,7 +50,7 @@ def theirs(server: Server, volume_id: int, mode: ScrubMode) -> Report:
 
 def ours(directory: Path, volume_id: int, mode: ScrubMode, dat_size: int) -> Report:
     files = VolumeFiles.of(directory, directory, "", volume_id)
-    with raw_files(files) as raw:
+    with unrepaired(files) as raw:
         # A server goes by the size that it knows.
         known = dataclasses.replace(raw, dat_size=dat_size)
         result = scrub_raw(known, mode, ScrubControl())

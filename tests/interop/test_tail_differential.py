@@ -11,10 +11,10 @@ from scrub_damage import build
 
 from fastvol.pb import volume_server_pb2 as pb
 from fastvol.volume.files import VolumeFiles
-from fastvol.volume.raw_files import raw_files
 from fastvol.volume.received import apply_incremental
 from fastvol.volume.since import find_first_since
 from fastvol.volume.tail import incremental_chunks, records_since
+from fastvol.volume.unrepaired import unrepaired
 from fastvol.volume.visitor import visit_records
 from fastvol.volume.volume import Volume
 
@@ -95,5 +95,5 @@ def test_a_copy_of_what_it_sends_is_the_same_volume(
         )
         apply_incremental(files, (answer.file_content for answer in stream))
     assert (tmp_path / "5.dat").read_bytes() == (server[1] / "5.dat").read_bytes()
-    with raw_files(files) as raw:
+    with unrepaired(files) as raw:
         assert find_first_since(raw, 0) == 8

@@ -11,12 +11,13 @@ from volume_kit import create, needle, records, rows, set_append_time
 from fastvol.errors import NeedleCorruptedError, StorageError
 from fastvol.formats.index_entry import encode_row
 from fastvol.volume.files import VolumeFiles
-from fastvol.volume.raw_files import live_files, raw_files
+from fastvol.volume.live_files import live_files
 from fastvol.volume.since import (
     find_first_since,
     last_append_ns_of_last_row,
     newest_append_ns,
 )
+from fastvol.volume.unrepaired import unrepaired
 from fastvol.volume.vacuum import VacuumPlan
 from fastvol.volume.volume import Volume
 
@@ -28,7 +29,7 @@ def files_of(directory: Path) -> VolumeFiles:
 
 
 def since(directory: Path, moment: int) -> int | None:
-    with raw_files(files_of(directory)) as raw:
+    with unrepaired(files_of(directory)) as raw:
         return find_first_since(raw, moment)
 
 
@@ -60,14 +61,14 @@ def test_ascending_times(tmp_path: Path, count: int) -> None:
         assert since(tmp_path, times[at]) == (offsets[at + 1] if at + 1 < count else None)
     assert since(tmp_path, 0) == offsets[0]
     assert since(tmp_path, MAX) is None
-    with raw_files(files_of(tmp_path)) as raw:
+    with unrepaired(files_of(tmp_path)) as raw:
         assert last_append_ns_of_last_row(raw) == newest_append_ns(raw) == times[-1]
 
 
 def test_nothing_in_it(tmp_path: Path) -> None:
     create(tmp_path).close()
     assert since(tmp_path, 0) is None
-    with raw_files(files_of(tmp_path)) as raw:
+    with unrepaired(files_of(tmp_path)) as raw:
         assert last_append_ns_of_last_row(raw) == newest_append_ns(raw) == 0
 
 
@@ -78,12 +79,12 @@ def test_after_a_vacuum_the_lowest_newer_record_is_found(tmp_path: Path) -> None
     assert since(tmp_path, 60) == offsets[1]
     assert since(tmp_path, 90) == offsets[5]
     assert since(tmp_path, 95) is None
-    with raw_files(files_of(tmp_path)) as raw:
+    with unrepaired(files_of(tmp_path)) as raw:
         assert newest_append_ns(raw) == 95
     timed_again = tmp_path / "again"
     timed_again.mkdir()
     timed(timed_again, [50, 90, 10], revision=1)
-    with raw_files(files_of(timed_again)) as raw:
+    with unrepaired(files_of(timed_again)) as raw:
         assert (newest_append_ns(raw), last_append_ns_of_last_row(raw)) == (90, 10)
 
 
@@ -93,7 +94,7 @@ def test_rows_in_another_order_than_the_records(tmp_path: Path) -> None:
     assert since(tmp_path, 25) == offsets[2]
     assert since(tmp_path, 5) == offsets[0]
     assert since(tmp_path, 40) is None
-    with raw_files(files_of(tmp_path)) as raw:
+    with unrepaired(files_of(tmp_path)) as raw:
         assert (newest_append_ns(raw), last_append_ns_of_last_row(raw)) == (40, 10)
 
 
@@ -132,7 +133,7 @@ def test_rows_without_a_position(tmp_path: Path) -> None:
         for moment, wanted in ((5, 0), (10, 1), (19, 1), (20, 2), (29, 2)):
             assert since(tmp_path, moment) == offsets[wanted], moment
         assert since(tmp_path, 30) is None
-        with raw_files(files_of(tmp_path)) as raw:
+        with unrepaired(files_of(tmp_path)) as raw:
             assert newest_append_ns(raw) == 30
             last = 0 if content[-1] == gone else 30
             assert last_append_ns_of_last_row(raw) == last

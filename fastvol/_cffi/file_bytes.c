@@ -1,4 +1,6 @@
-#include "file_io.h"
+#include "file_bytes.h"
+
+#include "volume.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -17,6 +19,14 @@ ssize_t fv_read_fully(int fd, void *out, size_t length, uint64_t offset)
         done += (size_t)n;
     }
     return (ssize_t)done;
+}
+
+int fv_read_exactly(int fd, void *out, size_t length, uint64_t offset)
+{
+    ssize_t got = fv_read_fully(fd, out, length, offset);
+    if (got < 0)
+        return FV_IO_ERROR;
+    return (size_t)got == length ? FV_OK : FV_NEEDLE_SHORT;
 }
 
 int fv_write_fully(int fd, const void *bytes, size_t length, uint64_t offset)
