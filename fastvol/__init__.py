@@ -18,7 +18,7 @@ __all__ = ["StoredFile", "Volume", "__version__"]
 def __getattr__(name: str) -> object:
     """The storage engine is loaded when it is first asked for: importing fastvol stays light."""
     if name in ("StoredFile", "Volume"):
-        from fastvol.store import library
+        from fastvol.store import standalone
 
-        return getattr(library, name)
+        return getattr(standalone, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

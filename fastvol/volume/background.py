@@ -4,7 +4,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import TypeVar
 
 from fastvol.limits import BACKGROUND_NICENESS
@@ -26,6 +26,16 @@ def _give_way() -> None:
 
 def in_background(name: str, work: Callable[[], _Result]) -> _Result:
     """Runs ``work`` on a low-priority thread and waits for it; raises what it raises."""
-    # Not one of a shared pool: a thread may not be allowed to raise its priority again.
-    with ThreadPoolExecutor(1, thread_name_prefix=name, initializer=_give_way) as alone:
-        return alone.submit(work).result()
+    outcome: Future[_Result] = Future()
+
+    def run() -> None:
+        _give_way()
+        try:
+            outcome.set_result(work())
+        except BaseException as error:  # raised again where it is waited for
+            outcome.set_exception(error)
+
+    # A thread of its own: one of a pool may not be allowed to raise its priority again, and an
+    # executor takes nothing once the interpreter's main thread has ended.
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return outcome.result()
