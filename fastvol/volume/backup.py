@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from fastvol._cffi.scan import ScanStop, scan_to_index
+from fastvol._cffi.scan import scan_to_index
 from fastvol._cffi.survey import Survey
 from fastvol.errors import NeedleCorruptedError, StorageError, reason_of
 from fastvol.formats.index_entry import OFFSET_UNIT, decode_row, row_size
@@ -34,9 +34,10 @@ from fastvol.formats.needle import (
 )
 from fastvol.formats.super_block import SUPER_BLOCK_BYTES, SuperBlock
 from fastvol.limits import OFFSET_WIDTH_DEFAULT, SURVEY_STEP_BYTES
-from fastvol.volume.files import VolumeFiles, open_file
+from fastvol.volume.files import VolumeFiles
 from fastvol.volume.offset_width import find_offset_width
 from fastvol.volume.opening import open_volume
+from fastvol.volume.received import apply_incremental, write_chunks
 from fastvol.volume.unrepaired import unrepaired
 from fastvol.volume.vacuum_files import clear_way, settle, swap_in, write_marker
 
@@ -143,7 +144,7 @@ def _write_data(
 ) -> None:
     fd = _create(path)
     try:
-        _append(fd, 0, chunks)
+        write_chunks(fd, 0, chunks)
         found = SuperBlock.from_bytes(os.pread(fd, 1 << 17, 0))
         if super_block is not None and super_block != found:
             assert super_block.block_size == found.block_size
@@ -177,7 +178,7 @@ def _write_index(
                     offset_width=width,
                 )
             else:
-                _append(idx_fd, 0, chunks)
+                write_chunks(idx_fd, 0, chunks)
                 _drop_rows_beyond(dat_fd, idx_fd, dat_size, block.version)
             os.fsync(idx_fd)
         finally:
@@ -199,16 +200,6 @@ def _drop_rows_beyond(dat_fd: int, idx_fd: int, dat_size: int, version: int) -> 
     os.ftruncate(idx_fd, end)
 
 
-def _append(fd: int, at: int, chunks: Iterable[bytes]) -> int:
-    for chunk in chunks:
-        view = memoryview(chunk)
-        while view:
-            written = os.pwrite(fd, view, at)
-            view = view[written:]
-            at += written
-    return at
-
-
 # --- what is newer --------------------------------------------------------------------------------
 
 
@@ -225,35 +216,8 @@ def append_received(files: VolumeFiles, newer_than_ns: int, chunks: Iterable[byt
         NotContinuousError: nothing was appended.
         StorageError: the copy is as it was, at most longer by whole records.
     """
-    with _told(files), unrepaired(files) as looked:
-        dat_fd = open_file(files.data(".dat"), os.O_RDWR)
-        idx_fd = open_file(looked.files.index(".idx"), os.O_RDWR)
-        try:
-            start, rows_end = looked.dat_size, looked.idx_size
-            try:
-                end = _append(dat_fd, start, _checked(chunks, newer_than_ns))
-            except BaseException:
-                os.ftruncate(dat_fd, start)
-                raise
-            os.fsync(dat_fd)
-            result = scan_to_index(
-                dat_fd,
-                start,
-                end,
-                version=looked.version,
-                verify=True,
-                idx_fd=idx_fd,
-                idx_offset=rows_end,
-                offset_width=looked.offset_width,
-            )
-            os.fsync(idx_fd)
-            if result.stopped is not ScanStop.END:
-                os.ftruncate(dat_fd, result.position)
-                os.fsync(dat_fd)
-            return result.position - start
-        finally:
-            os.close(dat_fd)
-            os.close(idx_fd)
+    done = apply_incremental(files, _checked(chunks, newer_than_ns))
+    return done.received - done.dropped
 
 
 def _checked(chunks: Iterable[bytes], newer_than_ns: int) -> Iterator[bytes]:

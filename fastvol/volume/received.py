@@ -112,6 +112,17 @@ class IncrementalResult:
     dat_size: int
 
 
+def write_chunks(fd: int, at: int, chunks: Iterable[bytes]) -> int:
+    """Writes every byte from offset ``at`` on; returns the offset behind the last one."""
+    for chunk in chunks:
+        view = memoryview(chunk)
+        while view:
+            written = os.pwrite(fd, view, at)
+            view = view[written:]
+            at += written
+    return at
+
+
 def apply_incremental(
     files: VolumeFiles,
     chunks: Iterable[bytes],
@@ -181,18 +192,11 @@ class _IncrementalAppend:
             raise StorageError(f"volume {raw.files.data('')}: {end.problem}")
 
     def _append(self, chunks: Iterable[bytes], start: int) -> int:
-        at = start
         try:
-            for chunk in chunks:
-                view = memoryview(chunk)
-                while view:
-                    written = os.pwrite(self._dat_fd, view, at)
-                    view = view[written:]
-                    at += written
-        except OSError:
+            return write_chunks(self._dat_fd, start, chunks) - start
+        except BaseException:  # the sender's errors, too
             os.ftruncate(self._dat_fd, start)
             raise
-        return at - start
 
     def _index(self, start: int, end: int, rows_end: int) -> ScanResult:
         raw = self._raw
