@@ -107,7 +107,7 @@ class Bench:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for server in list(self._servers):
+        for server in self.running():
             self.stop(server)
         shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -126,6 +126,10 @@ class Bench:
                     return server
             time.sleep(0.05)
         raise SystemExit(f"{name} did not start; see {log.name}\n{Path(log.name).read_text()}")
+
+    def running(self) -> list[Server]:
+        """All servers that were started and not stopped."""
+        return list(self._servers)
 
     def stop(self, server: Server) -> None:
         """Ends one server."""
@@ -158,9 +162,12 @@ class Bench:
             master_port,
             "/cluster/status",
         )
-        volume = [*common, "volume", "-ip=127.0.0.1", f"-port={port}", f"-dir={where}", "-max=100"]
+        volume = [*common, "volume", "-ip=127.0.0.1", f"-port={port}", f"-dir={where}"]
         server = self.start(
-            "weed volume", [*volume, f"-master=127.0.0.1:{master_port}", *flags], port, "/status"
+            "weed volume",
+            [*volume, f"-master=127.0.0.1:{master_port}", "-max=100", *flags],
+            port,
+            "/status",
         )
         server.master_port = master_port
         return server

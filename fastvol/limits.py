@@ -127,7 +127,8 @@ SURVEY_LIST_MAX: Final = 1000
 # --- store --------------------------------------------------------------------------------------
 VOLUME_COUNT_DEFAULT: Final = 8
 DISK_CHECK_SECONDS: Final = 60
-LOAD_THREADS_MIN: Final = 10
+LOAD_THREADS_MAX: Final = 4
+"""At work for one location: more of them wait for the interpreter, not for the disk."""
 MIN_FREE_SPACE_PERCENT_DEFAULT: Final = 1.0
 MIN_FREE_SPACE_BYTES_MIN: Final = 100
 """A minimum given in bytes must be larger than this."""

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define READ_STEP (1u << 20)
+#define SEARCH_STEP (1u << 20)
 /* find_record reads candidates up to so many times the range, plus some. */
 #define CANDIDATE_FACTOR 4
 #define CANDIDATE_BYTES_MIN (64ull << 20)
@@ -76,7 +76,7 @@ static int try_candidate(search *s, uint64_t position, int32_t size)
 
 static int search_block(search *s, const uint8_t *block, size_t got, uint64_t base)
 {
-    for (size_t at = 0; at < READ_STEP && at + FV_NEEDLE_PREFIX <= got; at += 8) {
+    for (size_t at = 0; at < SEARCH_STEP && at + FV_NEEDLE_PREFIX <= got; at += 8) {
         uint64_t position = base + at;
         if (position >= s->w.to)
             return 0;
@@ -95,14 +95,14 @@ int fv_scan_find_record(int dat_fd, uint64_t from, uint64_t to, int version, uin
     fv_scan_result result;
     memset(&result, 0, sizeof result);
     *sys_errno = ENOMEM;
-    uint8_t *block = malloc(READ_STEP + FV_NEEDLE_PREFIX);
+    uint8_t *block = malloc(SEARCH_STEP + FV_NEEDLE_PREFIX);
     if (block == NULL)
         return -1;
     search s = {.w = {.fd = dat_fd, .version = version, .to = to, .out = &result}};
     s.budget = CANDIDATE_BYTES_MIN + (to > from ? (to - from) * CANDIDATE_FACTOR : 0);
     int code = 0;
-    for (uint64_t base = (from + 7) & ~(uint64_t)7; code == 0 && base < to; base += READ_STEP) {
-        ssize_t got = fv_read_fully(dat_fd, block, READ_STEP + FV_NEEDLE_PREFIX, base);
+    for (uint64_t base = (from + 7) & ~(uint64_t)7; code == 0 && base < to; base += SEARCH_STEP) {
+        ssize_t got = fv_read_fully(dat_fd, block, SEARCH_STEP + FV_NEEDLE_PREFIX, base);
         if (got < 0) {
             result.sys_errno = errno;
             code = -1;
@@ -180,38 +180,21 @@ static void consider_row(const fv_entry *entry, uint64_t row, int version, uint6
 int fv_scan_index_tail(int idx_fd, int offset_width, int version, uint64_t dat_size,
                        fv_index_tail *out)
 {
-    struct stat status;
     memset(out, 0, sizeof *out);
-    if (fstat(idx_fd, &status) != 0) {
-        out->sys_errno = errno;
-        return -1;
-    }
-    size_t width = 12 + (size_t)offset_width;
-    uint64_t rows = (uint64_t)status.st_size / width;
-    size_t step = READ_STEP / width * width;
-    uint8_t *block = malloc(step);
-    if (block == NULL) {
-        out->sys_errno = ENOMEM;
-        return -1;
-    }
-    out->rows = rows;
     uint64_t previous = 0;
     int32_t previous_size = 0;
-    for (uint64_t row = 0; row < rows;) {
-        size_t wanted = (rows - row) * width < step ? (size_t)((rows - row) * width) : step;
-        ssize_t got = fv_read_fully(idx_fd, block, wanted, row * width);
-        if (got < 0 || (size_t)got < wanted) {
-            out->sys_errno = got < 0 ? errno : EIO;
-            free(block);
-            return -1;
-        }
-        for (size_t at = 0; at < wanted; at += width, row++) {
-            fv_entry entry;
-            fv_row_decode(block + at, offset_width, &entry);
-            consider_row(&entry, row, version, dat_size, &previous, &previous_size, out);
-        }
+    fv_row_reader reader;
+    fv_entry entry;
+    int result = fv_row_reader_open(&reader, idx_fd, offset_width);
+    while (result == 0 && (result = fv_row_reader_next(&reader, &entry)) == 1) {
+        consider_row(&entry, out->rows++, version, dat_size, &previous, &previous_size, out);
+        result = 0;
     }
-    free(block);
+    fv_row_reader_close(&reader);
+    if (result < 0) {
+        out->sys_errno = -result;
+        return -1;
+    }
     if (previous != 0)
         out->previous_end = previous + fv_needle_actual_size(previous_size, version);
     return 0;

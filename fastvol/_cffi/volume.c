@@ -62,8 +62,11 @@ void fv_volume_unref(fv_volume *volume)
     assert(before > 0);
     if (before != 1)
         return;
-    for (int i = 0; i < volume->mapping_count; i++)
-        munmap((void *)volume->mappings[i].base, volume->mappings[i].length);
+    for (mapping *m = atomic_load(&volume->current), *older; m != NULL; m = older) {
+        older = m->older;
+        munmap((void *)m->base, m->length);
+        free(m);
+    }
     close(volume->dat_fd);
     if (volume->idx_fd >= 0)
         close(volume->idx_fd);

@@ -55,28 +55,34 @@ int fv_volume_pread(fv_volume *volume, void *out, size_t length, uint64_t offset
     return result;
 }
 
+static mapping *map_data(int dat_fd, uint64_t end, mapping *older)
+{
+    uint64_t length = older == NULL ? MAPPING_STEP : older->length;
+    while (length < end)
+        length *= 2;
+    mapping *fresh = malloc(sizeof *fresh);
+    if (fresh == NULL)
+        return NULL;
+    void *base = mmap(NULL, length, PROT_READ, MAP_SHARED | MAP_NORESERVE, dat_fd, 0);
+    if (base == MAP_FAILED) {
+        free(fresh);
+        return NULL;
+    }
+    *fresh = (mapping){.base = base, .length = length, .older = older};
+    return fresh;
+}
+
 const uint8_t *fv_volume_mapped(fv_volume *volume, uint64_t end)
 {
-    const mapping *current = atomic_load_explicit(&volume->current, memory_order_acquire);
+    mapping *current = atomic_load_explicit(&volume->current, memory_order_acquire);
     if (current != NULL && current->length >= end)
         return current->base;
     pthread_mutex_lock(&volume->mapping_lock);
     current = atomic_load_explicit(&volume->current, memory_order_acquire);
     if (current == NULL || current->length < end) {
-        uint64_t length = current == NULL ? MAPPING_STEP : current->length;
-        while (length < end)
-            length *= 2;
-        assert(volume->mapping_count < MAPPINGS_MAX);
-        void *base = mmap(NULL, length, PROT_READ, MAP_SHARED | MAP_NORESERVE, volume->dat_fd, 0);
-        if (base == MAP_FAILED) {
-            current = NULL;
-        } else {
-            mapping *fresh = &volume->mappings[volume->mapping_count++];
-            fresh->base = base;
-            fresh->length = length;
-            atomic_store_explicit(&volume->current, fresh, memory_order_release);
-            current = fresh;
-        }
+        current = map_data(volume->dat_fd, end, current);
+        if (current != NULL)
+            atomic_store_explicit(&volume->current, current, memory_order_release);
     }
     pthread_mutex_unlock(&volume->mapping_lock);
     return current == NULL ? NULL : current->base;

@@ -8,11 +8,10 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define MAPPINGS_MAX 48
-
-typedef struct {
+typedef struct mapping {
     const uint8_t *base;
     uint64_t length;
+    struct mapping *older;
 } mapping;
 
 struct fv_volume {
@@ -40,9 +39,7 @@ struct fv_volume {
 
     /* Grows by replacement; a reader may still be in an older mapping, so all stay until the end. */
     pthread_mutex_t mapping_lock;
-    _Atomic(const mapping *) current;
-    mapping mappings[MAPPINGS_MAX];
-    int mapping_count;
+    _Atomic(mapping *) current;
 
     pthread_mutex_t once_lock;
     uint64_t *once;

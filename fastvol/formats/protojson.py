@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final, NoReturn, TypeAlias
 
@@ -166,13 +167,13 @@ def _integer(value: Any, kind: str) -> int:
 # ---- writing ------------------------------------------------------------------------------------
 
 
-def write_message(values: dict[str, Any], fields: Fields, unknown: dict[str, Any]) -> str:
+def write_message(values: dict[str, Any], fields: Fields, unknown: Mapping[str, Any]) -> str:
     """All members in field order, defaults included, as upstream lays them out."""
     return _write_message(values, fields, unknown, "")
 
 
 def _write_message(
-    values: dict[str, Any], fields: Fields, unknown: dict[str, Any], indent: str
+    values: dict[str, Any], fields: Fields, unknown: Mapping[str, Any], indent: str
 ) -> str:
     inner = indent + "  "
     lines = [

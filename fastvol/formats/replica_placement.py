@@ -6,6 +6,7 @@ Source of the rules: ``weed/storage/super_block/replica_placement.go``.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class ReplicaPlacement:
         return placement
 
     @classmethod
+    @lru_cache
     def from_byte(cls, value: int) -> ReplicaPlacement:
         """From the super block's byte; every value means something."""
         return cls(value // 100, value // 10 % 10, value % 10)

@@ -14,12 +14,14 @@ from __future__ import annotations
 import stat
 import time
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from fastvol.formats.durable_file import replace_file
 from fastvol.formats.protojson import Fields, MessageReader, parse_members, write_message
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from fastvol.formats.ttl import TTL
@@ -55,6 +57,9 @@ class EcShardConfig:
     block_size: int = 0
 
 
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
 @dataclass(slots=True)
 class VolumeInfo:
     """The members of a ``.vif``.
@@ -64,7 +69,7 @@ class VolumeInfo:
     does not know, ``problem`` says why the file could be read only in part ("" when it was fine).
     """
 
-    files: list[RemoteFile] = field(default_factory=list)
+    files: Sequence[RemoteFile] = ()
     version: int = DEFAULT_VERSION
     replication: str = ""
     bytes_offset: int = 0
@@ -73,7 +78,7 @@ class VolumeInfo:
     read_only: bool = False
     ec_shard_config: EcShardConfig | None = None
     read_only_can_delete: bool = False
-    unknown: dict[str, Any] = field(default_factory=dict)
+    unknown: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
     problem: str = ""
 
 
@@ -138,9 +143,11 @@ def parse(text: bytes) -> VolumeInfo:
         members = {_OLD_NAMES.get(name, name): value for name, value in members.items()}
     reader = MessageReader()
     values, unknown = reader.read(members, _FIELDS)
-    files = [RemoteFile(**entry) for entry in values.pop("files", [])]
+    files = tuple(RemoteFile(**entry) for entry in values.pop("files", ()))
     shards = values.pop("ec_shard_config", None)
-    info = VolumeInfo(files=files, unknown=unknown, problem=reader.problem or problem, **values)
+    info = VolumeInfo(
+        files=files, unknown=unknown or _NOTHING, problem=reader.problem or problem, **values
+    )
     if shards is not None:
         info.ec_shard_config = EcShardConfig(**shards)
     if info.version == 0:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from fastvol.errors import FastvolError, reason_of
 from fastvol.formats import file_names, volume_info
-from fastvol.limits import LOAD_THREADS_MIN, OFFSET_WIDTH_DEFAULT
+from fastvol.limits import LOAD_THREADS_MAX, OFFSET_WIDTH_DEFAULT
 from fastvol.store.compaction_recovery import reconcile_compactions
 from fastvol.store.discovery import (
     FoundVolume,
@@ -104,7 +104,7 @@ class VolumeLoader:
 
         :exc:`OSError` when a location has no list.
         """
-        workers = max(LOAD_THREADS_MIN, os.cpu_count() or 1) * len(locations)
+        workers = LOAD_THREADS_MAX * len(locations)
         with ThreadPoolExecutor(workers, thread_name_prefix="load") as pool:
             jobs = [job for found in pool.map(self._scan, locations) for job in found]
             undecided = [job for job in pool.map(self._load_if_it_tells, jobs) if job]

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 class Compaction:
     """Drives the vacuums of one volume; any thread may call any method."""
 
+    __slots__ = ("_built", "_lock", "_volume", "busy")
+
     def __init__(self, volume: Volume) -> None:
         self._volume = volume
         self._lock = threading.Lock()

@@ -21,6 +21,24 @@ from fastvol.volume.write_gate import WriteGate
 class VolumeFacts:
     """The part of a volume that only tells; any thread may ask at any time."""
 
+    __slots__ = (
+        "_files",
+        "_gate",
+        "_index",
+        "_names",
+        "_native",
+        "_stat_at_close",
+        "collection",
+        "disk_id",
+        "disk_type",
+        "id",
+        "info",
+        "offset_width",
+        "quarantined",
+        "super_block",
+        "unavailable_reason",
+    )
+
     def __init__(self, opened: OpenedVolume) -> None:
         self.id = opened.files.volume_id
         self.collection = opened.files.collection
@@ -32,7 +50,7 @@ class VolumeFacts:
         self._files: VolumeFiles
         self._names: VolumeNames
         self._native: NativeVolume | None
-        self._last_stat: VolumeStat
+        self._stat_at_close: VolumeStat | None = None
         self.info: VolumeInfo
         self.super_block: SuperBlock
         self.offset_width: int
@@ -46,13 +64,7 @@ class VolumeFacts:
         self.super_block = opened.super_block
         self.offset_width = opened.offset_width
         self._index = opened.index
-        self._names = VolumeNames(
-            self.id,
-            opened.super_block.version,
-            opened.files.data(".dat"),
-            opened.files.index(".idx"),
-        )
-        self._last_stat = opened.native.stat()
+        self._names = VolumeNames(opened.files, opened.super_block.version)
         self._native = opened.native
 
     # --- what it is ---------------------------------------------------------------------------
@@ -103,8 +115,9 @@ class VolumeFacts:
         """Counters and sizes now, or as they were when the volume was closed."""
         current = self._native
         if current is not None:
-            self._last_stat = current.stat()
-        return self._last_stat
+            return current.stat()
+        assert self._stat_at_close is not None
+        return self._stat_at_close
 
     @property
     def dat_size(self) -> int:

@@ -18,16 +18,30 @@ from fastvol.errors import (
 )
 from fastvol.formats.file_id import hex_of_hex
 from fastvol.formats.needle import actual_size
+from fastvol.volume.files import VolumeFiles
 
 
 @dataclass(frozen=True, slots=True)
 class VolumeNames:
     """How errors name a volume."""
 
-    volume_id: int
+    files: VolumeFiles
     version: int
-    dat_path: Path
-    idx_path: Path
+
+    @property
+    def volume_id(self) -> int:
+        """Its id."""
+        return self.files.volume_id
+
+    @property
+    def dat_path(self) -> Path:
+        """Its data file."""
+        return self.files.data(".dat")
+
+    @property
+    def idx_path(self) -> Path:
+        """Its index."""
+        return self.files.index(".idx")
 
 
 def read_error(

@@ -22,10 +22,9 @@ from fastvol.errors import DiskIOError, FastvolError
 class _Round:
     """One sync and the writers that wait for it."""
 
-    __slots__ = ("done", "error", "led")
+    __slots__ = ("done", "error")
 
     def __init__(self) -> None:
-        self.led = False
         self.done = threading.Event()
         self.error: BaseException | None = None
 
@@ -33,11 +32,13 @@ class _Round:
 class GroupCommit:
     """Shares calls of ``sync`` among threads."""
 
+    __slots__ = ("_gathering", "_gathering_lock", "_sync", "_syncing")
+
     def __init__(self, sync: Callable[[], None]) -> None:
         self._sync = sync
         self._syncing = threading.Lock()
         self._gathering_lock = threading.Lock()
-        self._gathering = _Round()
+        self._gathering: _Round | None = None
 
     def wait(self) -> None:
         """Returns once a sync that began after this call has succeeded.
@@ -47,8 +48,9 @@ class GroupCommit:
         """
         with self._gathering_lock:
             mine = self._gathering
-            leads = not mine.led
-            mine.led = True
+            leads = mine is None
+            if mine is None:
+                mine = self._gathering = _Round()
         if leads:
             self._lead(mine)
             return
@@ -71,7 +73,7 @@ class GroupCommit:
     def _close_round(self, mine: _Round) -> None:
         with self._gathering_lock:
             if self._gathering is mine:
-                self._gathering = _Round()
+                self._gathering = None
 
 
 def _copy_of(error: BaseException) -> FastvolError:

@@ -36,13 +36,16 @@ _Result = TypeVar("_Result")
 class NeedleAccess(VolumeFacts):
     """The part of a volume that clients use; any thread may call any of it at any time."""
 
+    __slots__ = ("_group_commit", "_must_reopen", "_sync_failure", "_sync_lock")
+
     def __init__(self, opened: OpenedVolume) -> None:
         super().__init__(opened)
         self._must_reopen = self._gate.no_write_or_delete
         """Before it takes changes, its files must be opened anew."""
         self._sync_lock = threading.Lock()
         self._sync_failure = ""
-        self._group_commit = GroupCommit(self.sync)
+        self._group_commit: GroupCommit | None = None
+        """Made by the first commit: most volumes never see one."""
 
     def forbid_changes(self, words: str) -> None:
         """Makes the volume read-only in memory because something went wrong with its files.
@@ -186,7 +189,13 @@ class NeedleAccess(VolumeFacts):
         Raises:
             DiskIOError
         """
-        self._group_commit.wait()
+        (self._group_commit or self._first_group_commit()).wait()
+
+    def _first_group_commit(self) -> GroupCommit:
+        with self._sync_lock:
+            if self._group_commit is None:
+                self._group_commit = GroupCommit(self.sync)
+            return self._group_commit
 
     def sync(self) -> None:
         """Makes every acknowledged change durable: data first, then index.

@@ -202,7 +202,7 @@ class _Scrub:
             offset_width=raw.offset_width,
             read_records=self._reads_records,
         )
-        self._names = VolumeNames(raw.volume_id, raw.version, raw.dat_path, raw.idx_path)
+        self._names = VolumeNames(raw.files, raw.version)
 
     def run(self) -> None:
         raw, result = self._raw, self._result

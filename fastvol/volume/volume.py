@@ -47,6 +47,8 @@ __all__ = [
 class Volume(NeedleAccess):
     """A live volume; see the module's theory for threads."""
 
+    __slots__ = ("_admin_lock", "_compaction", "_swap_unfinished")
+
     def __init__(self, opened: OpenedVolume) -> None:
         super().__init__(opened)
         self._admin_lock = threading.RLock()
@@ -338,7 +340,7 @@ class Volume(NeedleAccess):
             except StorageError as error:
                 log.warning("volume %d: sync at close failed: %s", self.id, error)
                 durable = False
-            self._last_stat = current.stat()
+            self._stat_at_close = current.stat()
             self._native = None
             self._gate.close()
             current.close_map(durable=durable)

@@ -37,13 +37,24 @@ def _is_replicated(opened: OpenedVolume) -> bool:
 class WriteGate:
     """The read-only state of one volume, applied to its C volume."""
 
+    __slots__ = (
+        "_damage",
+        "_disk_low",
+        "_lock",
+        "_mark",
+        "_mark_allows_deletes",
+        "_native",
+        "_replicated",
+        "_unavailable",
+    )
+
     def __init__(self, opened: OpenedVolume, *, disk_space_low: bool = False) -> None:
         self._lock = threading.Lock()
         self._native: NativeVolume | None = opened.native
-        self._damage = list(opened.damage)
+        self._damage = tuple(opened.damage)
         self._unavailable = opened.unavailable is not None
         if opened.unavailable is not None:
-            self._damage.append(ReadOnlyReason(f"unavailable: {opened.unavailable}"))
+            self._damage += (ReadOnlyReason(f"unavailable: {opened.unavailable}"),)
         self._mark = opened.persisted_mark
         self._mark_allows_deletes = opened.no_write_can_delete
         self._replicated = _is_replicated(opened)
@@ -92,7 +103,7 @@ class WriteGate:
     def damage(self, words: str) -> None:
         """The files are in doubt."""
         with self._lock:
-            self._damage.append(ReadOnlyReason(words))
+            self._damage += (ReadOnlyReason(words),)
             self._apply()
 
     def mark(self, *, can_delete: bool) -> None:
@@ -117,7 +128,7 @@ class WriteGate:
                 shut_off(self._native)
             self._native = opened.native
             self._replicated = _is_replicated(opened)
-            self._damage = list(opened.damage)
+            self._damage = tuple(opened.damage)
             self._apply()
 
     def close(self) -> None:

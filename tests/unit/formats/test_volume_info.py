@@ -33,7 +33,7 @@ def test_writes_what_weed_writes() -> None:
 
 def test_nested_messages_are_laid_out_alike() -> None:
     info = VolumeInfo(
-        files=[RemoteFile("s3", "default", "k/é", 0, 104, 1700000000, ".dat")],
+        files=(RemoteFile("s3", "default", "k/é", 0, 104, 1700000000, ".dat"),),
         ec_shard_config=EcShardConfig(10, 4, 5, 1024),
     )
     text = volume_info.to_text(info).decode()
@@ -56,7 +56,7 @@ def test_nested_messages_are_laid_out_alike() -> None:
         ('{"replication":null,"files":null,"ecShardConfig":null}', VolumeInfo()),
         ('{"BytesOffset":4,"DestroyTime":"9"}', VolumeInfo(bytes_offset=4, expire_at_sec=9)),
         ('{"ecShardConfig":{}}', VolumeInfo(ec_shard_config=EcShardConfig())),
-        (' \n{ "files" : [ {"backend_id" : "x"} ] }\n', VolumeInfo([RemoteFile("", "x")])),
+        (' \n{ "files" : [ {"backend_id" : "x"} ] }\n', VolumeInfo((RemoteFile("", "x"),))),
         ('{"expireAtSec":"18446744073709551615"}', VolumeInfo(expire_at_sec=2**64 - 1)),
     ],
 )
@@ -84,7 +84,7 @@ def test_forms_that_upstream_accepts(text: str, info: VolumeInfo) -> None:
         ('{"files":[3],"version":2}', VolumeInfo(version=2), "is no object"),
         ('{"version":1,"version":2}', VolumeInfo(version=1), "duplicate"),
         ('{"readOnly":true,"read_only":false}', VolumeInfo(read_only=True), "duplicate"),
-        ('{"files":[{"key":"k","new":1}]}', VolumeInfo([RemoteFile(key="k")]), 'member "new"'),
+        ('{"files":[{"key":"k","new":1}]}', VolumeInfo((RemoteFile(key="k"),)), 'member "new"'),
         (
             '{"BytesOffset":4,"ecShardConfig":{"dataShards":3}}',
             VolumeInfo(bytes_offset=4, ec_shard_config=EcShardConfig(3)),
@@ -114,7 +114,7 @@ INFOS = st.builds(
     VolumeInfo,
     files=st.lists(
         st.builds(RemoteFile, TEXTS, TEXTS, TEXTS, UINT64, UINT64, UINT64, TEXTS), max_size=2
-    ),
+    ).map(tuple),
     version=st.integers(1, 2**32 - 1),
     replication=TEXTS,
     bytes_offset=st.sampled_from([0, 4, 5]),

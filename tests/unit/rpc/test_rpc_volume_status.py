@@ -83,7 +83,7 @@ def test_file_status(node: Node) -> None:
 
 def test_a_volume_info_keeps_every_member() -> None:
     info = VolumeInfo(
-        files=[RemoteFile("s3", "default", "k", 1, 2, 3, ".dat")],
+        files=(RemoteFile("s3", "default", "k", 1, 2, 3, ".dat"),),
         version=3,
         replication="001",
         bytes_offset=5,

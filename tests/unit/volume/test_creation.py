@@ -79,7 +79,7 @@ def test_nothing_is_taken_over(tmp_path: Path, extension: str, place: str) -> No
 
 @pytest.mark.parametrize(
     "info",
-    [VolumeInfo(ec_shard_config=EcShardConfig(10, 4)), VolumeInfo(files=[RemoteFile("s3", "x")])],
+    [VolumeInfo(ec_shard_config=EcShardConfig(10, 4)), VolumeInfo(files=(RemoteFile("s3", "x"),))],
     ids=["erasure coded", "tiered"],
 )
 def test_the_vif_of_another_kind_of_volume_is_kept(tmp_path: Path, info: VolumeInfo) -> None:

@@ -49,7 +49,7 @@ def joined(commit: GroupCommit, pool: ThreadPoolExecutor, count: int) -> list[Fu
     futures = [pool.submit(enter) for _ in range(count)]
     for _ in range(count):
         assert entered.acquire(timeout=SECONDS_MAX)
-    wait_until(lambda: commit._gathering.led)
+    wait_until(lambda: commit._gathering is not None)
     threading.Event().wait(0.05)
     return futures
 
@@ -139,7 +139,7 @@ def test_whatever_ends_the_leader_the_others_are_told(killer: BaseException) -> 
     others = [threading.Thread(target=writer) for _ in range(3)]
     for thread in others:
         thread.start()
-    wait_until(lambda: commit._gathering.led)
+    wait_until(lambda: commit._gathering is not None)
     threading.Event().wait(0.05)
     gate.may_end.release(2)
     for thread in (first, *others):

@@ -272,7 +272,7 @@ def test_the_super_blocks_version_outranks_the_vif(tmp_path: Path) -> None:
 def test_remote_storage_names(tmp_path: Path) -> None:
     volume = create(tmp_path)
     assert volume.remote_storage == ("", "")
-    volume.info.files = [RemoteFile("s3", "default", key="7.dat")]
+    volume.info.files = (RemoteFile("s3", "default", key="7.dat"),)
     assert volume.remote_storage == ("s3.default", "7.dat")
 
 

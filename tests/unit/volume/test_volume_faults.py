@@ -24,6 +24,7 @@ from fastvol.errors import (
     VolumeReadOnlyError,
 )
 from fastvol.volume.faults import VolumeNames, read_error, write_error
+from fastvol.volume.files import VolumeFiles
 from fastvol.volume.volume import Volume
 
 SECONDS_MAX = 60
@@ -242,7 +243,7 @@ def test_a_sigbus_elsewhere_still_kills() -> None:
 # --- words ---------------------------------------------------------------------------------------
 
 
-NAMES = VolumeNames(7, 3, Path("/d/7.dat"), Path("/i/7.idx"))
+NAMES = VolumeNames(VolumeFiles.of(Path("/d"), Path("/i"), "", 7), 3)
 
 
 @pytest.mark.parametrize(
