@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final, NoReturn, TypeAlias
 
 Fields: TypeAlias = "dict[str, str | Fields | list[Fields]]"
@@ -24,6 +25,7 @@ _BLANK: Final = re.compile(r"[ \t\r\n]*")
 _NUMBER_TEXT: Final = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d{1,3})?")
 
 
+@lru_cache(64)
 def camel_case(name: str) -> str:
     """``dat_file_size`` -> ``datFileSize``."""
     return re.sub(r"_(\w)", lambda match: match.group(1).upper(), name)

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import stat
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -136,6 +137,12 @@ def load(path: Path) -> VolumeInfo | None:
 
 def parse(text: bytes) -> VolumeInfo:
     """Reads the content of a ``.vif``, as far as it goes."""
+    return replace(_parsed(text))
+
+
+@lru_cache(64)
+def _parsed(text: bytes) -> VolumeInfo:
+    """Most volumes of a server have the same settings."""
     members, problem = parse_members(text)
     if _OLD_NAMES.keys() & members.keys():
         if _NEWER_NAMES & members.keys():

@@ -88,11 +88,15 @@ class VolumeLoader:
 
     def forget_damaged(self, location: DiskLocation, found: FoundVolume) -> None:
         """A volume that is gone is not damaged any more."""
+        if not self._damaged:
+            return
         path = str(_files(location, found).data(""))
         with self._damaged_lock:
             self._damaged.pop(path, None)
 
     def _forget_absent(self, location: DiskLocation, on_disk: dict[int, list[FoundVolume]]) -> None:
+        if not self._damaged:
+            return
         present = {str(_files(location, f).data("")) for group in on_disk.values() for f in group}
         with self._damaged_lock:
             for path in set(self._damaged) - present:
