@@ -10,6 +10,7 @@ its bytes:
     HEAD -> BODY       its head is complete and a body follows
     HEAD, BODY -> BUSY its handler is at work in a thread; nothing is read meanwhile
     .. -> SENDING      its response did not fit into the socket; nothing is read meanwhile
+    SENDING <-> FETCHING  the next bytes of a body that comes from elsewhere are awaited
     .. -> FAST         all sent; the connection and the bytes behind the request are given back to C
     .. -> LINGER       the last words are said, but input is still coming: it is read and dropped
                        for a moment, because closing on it would reset the connection and take
@@ -32,18 +33,27 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
 from fastvol._cffi import serve
 from fastvol._cffi.serve import NativeConnection
-from fastvol.errors import InvalidRequestError
+from fastvol.errors import FastvolError, InvalidRequestError
 from fastvol.http.body import ChunkedBody, FixedBody
 from fastvol.http.head import HeadTaker
 from fastvol.http.request import MalformedRequestError, Request, parse_head
-from fastvol.http.response import Response, json_error, refusal
-from fastvol.http.sending import Outgoing, release_body
+from fastvol.http.response import (
+    Body,
+    FileBody,
+    Response,
+    StreamBody,
+    is_chunked,
+    json_error,
+    let_go,
+    refusal,
+)
+from fastvol.http.sending import LAST_CHUNK, Outgoing, chunk_of
 from fastvol.http.upload_limit import too_large
 from fastvol.limits import (
     HTTP_DRAIN_BYTES_MAX,
@@ -68,6 +78,7 @@ class State(Enum):
     BODY = auto()
     BUSY = auto()
     SENDING = auto()
+    FETCHING = auto()
     LINGER = auto()
     CLOSED = auto()
 
@@ -78,6 +89,7 @@ class Connection:
     __slots__ = (
         "_body",
         "_buffer",
+        "_chunked",
         "_early",
         "_head_taker",
         "_linger",
@@ -88,6 +100,7 @@ class Connection:
         "_request",
         "_socket",
         "_state",
+        "_stream",
         "_task",
         "_unread",
         "_upload",
@@ -119,6 +132,9 @@ class Connection:
         self._unread = False
         """Bytes of this request will stay unread."""
         self._outgoing: Outgoing | None = None
+        self._stream: StreamBody | None = None
+        """What the rest of the body is fetched from."""
+        self._chunked = False
         self._task: asyncio.Task[None] | None = None
         self._linger: asyncio.TimerHandle | None = None
 
@@ -276,7 +292,24 @@ class Connection:
         request.public = self.public
         self._request = request
         self._unread = False
-        self._early = self._plane.router.check_head(request)
+        checked = self._plane.router.check_head(request)
+        if checked is None or isinstance(checked, Response):
+            self._act_on_head(request, checked)
+            return
+        self._work_on(self._await_check(request, checked))
+
+    async def _await_check(self, request: Request, checked: Awaitable[Response | None]) -> None:
+        """The request waits for its turn; its body stays in the socket meanwhile."""
+        try:
+            early = await checked
+            if self._rested(request):
+                self._act_on_head(request, early)
+                self._go_on()
+        except Exception:
+            self._fail()
+
+    def _act_on_head(self, request: Request, early: Response | None) -> None:
+        self._early = early
         if request.has_body:
             self._begin_body(request)
         else:
@@ -355,22 +388,34 @@ class Connection:
         if isinstance(result, Response):
             self._send(result)
             return
-        self._native.watch()
-        self._native.set_busy(True)
-        self._task = self._loop.create_task(self._await_response(result))
+        self._work_on(self._await_response(request, result))
 
-    async def _await_response(self, pending: Awaitable[Response]) -> None:
+    async def _await_response(self, request: Request, pending: Awaitable[Response]) -> None:
         try:
             response = await pending
-            self._task = None
-            if self._state is not State.BUSY:
-                release_body(response.body)
-                return
-            self._native.set_busy(False)
-            self._send(response)
-            self._go_on()
+            if self._rested(request):
+                self._send(response)
+                self._go_on()
+            else:
+                let_go(response.body)
         except Exception:
             self._fail()
+
+    def _work_on(self, work: Coroutine[None, None, None]) -> None:
+        """Runs something that takes its time; nothing is read or sent meanwhile."""
+        self._state = State.BUSY
+        self._native.watch()
+        self._native.set_busy(True)
+        self._task = self._loop.create_task(work)
+
+    def _rested(self, request: Request) -> bool:
+        """What took its time is done; False when the connection is closed by now."""
+        self._task = None
+        if self._state is State.BUSY:
+            self._native.set_busy(False)
+            return True
+        request.done()
+        return False
 
     # --- sending --------------------------------------------------------------------------------
 
@@ -389,12 +434,17 @@ class Connection:
         try:
             head = self._plane.router.finish(request, response)
         except Exception:
-            release_body(response.body)
+            let_go(response.body)
             raise
         if request.method == "HEAD":
-            release_body(response.body)
+            let_go(response.body)
             response.body = b""
-        self._outgoing = Outgoing(head, response.body)
+        body = response.body
+        if isinstance(body, Body | FileBody):
+            self._outgoing = Outgoing(head, body)
+        else:
+            self._outgoing, self._stream = Outgoing(head, b""), body
+            self._chunked = is_chunked(response, http10=request.http10)
         self._state = State.SENDING
         self._send_more()
 
@@ -408,16 +458,54 @@ class Connection:
             self.close()
             return
         self._native.touch()
-        if done:
-            self._finish_response()
-        else:
+        if not done:
             self._native.watch(writable=True)
+        elif self._stream is not None:
+            self._fetch_more(self._stream)
+        else:
+            self._finish_response()
+
+    def _fetch_more(self, stream: StreamBody) -> None:
+        self._state = State.FETCHING
+        self._native.watch()
+        self._native.set_busy(True)
+        self._task = self._loop.create_task(self._await_bytes(stream))
+
+    async def _await_bytes(self, stream: StreamBody) -> None:
+        try:
+            try:
+                data = await stream.read()
+            finally:
+                self._task = None
+            self._native.set_busy(False)
+            self._outgoing = Outgoing(self._framed(data), b"")
+            if not data:
+                self._end_stream()
+            self._state = State.SENDING
+            self._send_more()
+            self._go_on()
+        except FastvolError as error:
+            log.error("a response was cut short: %s", error)
+            self.close()
+        except Exception:
+            self._fail()
+
+    def _framed(self, data: Body) -> bytes:
+        if not self._chunked:
+            return bytes(data)
+        return chunk_of(data) if data else LAST_CHUNK
+
+    def _end_stream(self) -> None:
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close()
 
     def _finish_response(self) -> None:
         """FAST now: the caller goes on with what is pipelined behind."""
         request, self._request = self._request, None
         self._outgoing = None
         assert request is not None
+        request.done()
         if request.keep_alive:
             self._state = State.FAST
         elif self._unread:
@@ -448,12 +536,17 @@ class Connection:
         """Closes the socket and lets go of everything; safe to call twice."""
         if self._state is State.CLOSED:
             return
+        if self._state is State.FETCHING and self._task is not None:
+            self._task.cancel()
+        if self._request is not None and self._state is not State.BUSY:
+            self._request.done()
         self._state = State.CLOSED
         if self._linger is not None:
             self._linger.cancel()
         if self._outgoing is not None:
             self._outgoing.release()
             self._outgoing = None
+        self._end_stream()
         self._native.close()
         self._socket.close()
         self._buffer = bytearray()

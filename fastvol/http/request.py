@@ -6,6 +6,7 @@ once and a coding sent by an HTTP/1.0 client are refused although Go accepts the
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -57,11 +58,23 @@ class Request:
     peer: str = ""
     public: bool = False
     body: bytes | bytearray = field(default=b"")
+    _when_done: list[Callable[[], None]] = field(default_factory=list)
 
     @property
     def has_body(self) -> bool:
         """Whether bytes follow the head."""
         return self.chunked or bool(self.content_length)
+
+    def when_done(self, act: Callable[[], None]) -> None:
+        """``act`` is called on the loop's thread once the last byte of the response has left, or
+        cannot leave any more and no handler works for the request."""
+        self._when_done.append(act)
+
+    def done(self) -> None:
+        """The connection is through with it; safe to call twice."""
+        acts, self._when_done = self._when_done, []
+        for act in acts:
+            act()
 
 
 def parse_head(head: bytes) -> Request:

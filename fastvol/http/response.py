@@ -5,8 +5,9 @@ Content-Length, a sniffed Content-Type, Connection. The fast read writes the sam
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from fastvol._cffi.serve import request_id
 from fastvol.http import go_json
@@ -62,6 +63,30 @@ class FileBody:
     first: bytes = b""
     """Up to 512 bytes of the body, for sniffing."""
 
+    def close(self) -> None:
+        """Lets go of the volume; safe to call twice."""
+        self.volume.release()
+
+
+class StreamBody(Protocol):
+    """Bytes that are fetched while they are sent.
+
+    ``length`` is that of the whole body, None when it is not known before its end; ``first`` holds
+    up to 512 bytes of its beginning, for sniffing.  Nothing of it is lost to them.
+    """
+
+    length: int | None
+    first: bytes
+
+    async def read(self) -> Body:
+        """The next bytes, empty behind the last ones.
+
+        Whatever it raises cuts the response off: its length or its missing end tells the client.
+        """
+
+    def close(self) -> None:
+        """Lets go of everything, also in the middle; safe to call twice."""
+
 
 @dataclass(slots=True)
 class Response:
@@ -69,14 +94,17 @@ class Response:
 
     status: int
     headers: dict[str, str] = field(default_factory=dict)
-    body: Body | FileBody = b""
+    body: Body | FileBody | StreamBody = b""
     close: bool = False
     """The connection ends after this response."""
+    more_headers: Sequence[tuple[str, str]] = ()
+    """Fields of names that ``headers`` has already: a proxy passes on what it got."""
 
     @property
-    def body_length(self) -> int:
-        """Bytes of the body."""
-        return self.body.length if isinstance(self.body, FileBody) else len(self.body)
+    def body_length(self) -> int | None:
+        """Bytes of the body; None when only its end will tell."""
+        body = self.body
+        return len(body) if isinstance(body, Body) else body.length
 
 
 class HeaderWriter:
@@ -102,16 +130,21 @@ class HeaderWriter:
         lines += [
             f"{name}: {_safe(headers[name])}" for name in sorted(headers) if _is_sendable(name)
         ]
+        lines += [
+            f"{name}: {_safe(value)}" for name, value in response.more_headers if _is_sendable(name)
+        ]
         if "Date" not in headers:
             lines.append(f"Date: {self.date()}")
         length = response.body_length
         declared = status in _BODYLESS or "Content-Length" in headers
-        if not declared and (length or not is_head):
+        if not declared and length is not None and (length or not is_head):
             lines.append(f"Content-Length: {length}")
         if self._may_sniff(response) and not is_head:
             body = response.body
-            first = body.first if isinstance(body, FileBody) else body
+            first = body if isinstance(body, Body) else body.first
             lines.append(f"Content-Type: {detect_content_type(first)}")
+        if is_chunked(response, http10=http10):
+            lines.append("Transfer-Encoding: chunked")
         if not keep_alive:
             if not http10:
                 lines.append("Connection: close")
@@ -127,8 +160,21 @@ class HeaderWriter:
             response.status not in _BODYLESS
             and "Content-Type" not in headers
             and not headers.get("Content-Encoding")
-            and response.body_length > 0
+            and response.body_length != 0
         )
+
+
+def let_go(body: Body | FileBody | StreamBody) -> None:
+    """Lets go of a body that will not be sent."""
+    if not isinstance(body, Body):
+        body.close()
+
+
+def is_chunked(response: Response, *, http10: bool) -> bool:
+    """Whether the body's end is told by a last chunk; an HTTP/1.0 client is told by the close."""
+    if http10 or response.body_length is not None:
+        return False
+    return response.status not in _BODYLESS and "Content-Length" not in response.headers
 
 
 def _is_sendable(name: str) -> bool:

@@ -22,6 +22,8 @@ from fastvol.http.response import (
 log = logging.getLogger(__name__)
 
 Answer = Response | Awaitable[Response]
+HeadCheck = Response | None
+_UPLOADS: Final = ("POST", "PUT")
 _ADMIN_METHODS: Final = "PUT, POST, GET, DELETE, OPTIONS"
 _PUBLIC_METHODS: Final = "GET, OPTIONS"
 
@@ -29,8 +31,8 @@ _PUBLIC_METHODS: Final = "GET, OPTIONS"
 class Handler(Protocol):
     """What the router needs of the object handlers."""
 
-    def check_head(self, request: Request) -> Response | None:
-        """A refusal that needs no body, or None."""
+    def check_head(self, request: Request) -> HeadCheck | Awaitable[HeadCheck]:
+        """A refusal that needs no body, or None; later, when the request must wait for its turn."""
 
     def handle(self, request: Request) -> Answer:
         """The response, now or later."""
@@ -58,9 +60,9 @@ class Router:
         self._exact = exact
         self._bare = bare
 
-    def check_head(self, request: Request) -> Response | None:
+    def check_head(self, request: Request) -> HeadCheck | Awaitable[HeadCheck]:
         """A response that can be given before the body is received, or None."""
-        if not request.has_body:
+        if not request.has_body and request.method not in _UPLOADS:
             return None
         try:
             handler = self._object_handler(request)
@@ -122,7 +124,7 @@ class Router:
             return self._read
         if request.public:
             return None
-        if request.method in ("POST", "PUT"):
+        if request.method in _UPLOADS:
             return self._write
         return self._delete if request.method == "DELETE" else None
 

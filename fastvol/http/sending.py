@@ -71,10 +71,12 @@ class Outgoing:
         """Lets go of the volume; safe to call twice."""
         file, self._file = self._file, None
         if file is not None:
-            file.volume.release()
+            file.close()
 
 
-def release_body(body: Body | FileBody) -> None:
-    """Lets go of a body that will not be sent."""
-    if isinstance(body, FileBody):
-        body.volume.release()
+def chunk_of(data: Body) -> bytes:
+    """One chunk of a chunked body (RFC 9112, section 7.1)."""
+    return b"%x\r\n%b\r\n" % (len(data), bytes(data))
+
+
+LAST_CHUNK: Final = b"0\r\n\r\n"

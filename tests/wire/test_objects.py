@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from fastvol.volume.volume import Volume
 from tests.wire.live_plane import LivePlane
 
 TS = 1_700_000_000
@@ -190,21 +191,19 @@ def test_content_md5(client: Client) -> None:
     assert status == 400 and b"Content-MD5 did not match" in body
 
 
-def test_fsync_is_acknowledged_after_the_sync(plane: LivePlane, client: Client) -> None:
+def test_fsync_is_acknowledged_after_the_sync(
+    plane: LivePlane, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls = []
-    volume = plane.store.table[1]
-    inner = volume.commit
+    inner = Volume.commit
 
-    def commit() -> None:
+    def commit(volume: Volume) -> None:
         calls.append(volume.dat_size)
-        inner()
+        inner(volume)
 
-    volume.commit = commit  # type: ignore[method-assign]
-    try:
-        before = volume.dat_size
-        status, _, _ = client.call("POST", "/1,d637037d6?fsync=true", b"safe", Content_Type="a/b")
-    finally:
-        volume.commit = inner  # type: ignore[method-assign]
+    monkeypatch.setattr(Volume, "commit", commit)
+    before = plane.store.table[1].dat_size
+    status, _, _ = client.call("POST", "/1,d637037d6?fsync=true", b"safe", Content_Type="a/b")
     assert status == 201 and calls and calls[0] > before
 
 

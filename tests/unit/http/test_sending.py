@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from fastvol.http.response import FileBody
-from fastvol.http.sending import Outgoing, release_body
+from fastvol.http.response import FileBody, let_go
+from fastvol.http.sending import Outgoing
 from fastvol.limits import HTTP_TURN_BYTES
 
 HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
@@ -109,6 +109,6 @@ def test_a_file_that_ends_early_is_an_error(pair: tuple[socket.socket, socket.so
 
 def test_a_body_that_is_not_sent_is_released() -> None:
     lent = Lent(b"")
-    release_body(FileBody(lent, 0, 10))  # type: ignore[arg-type]
-    release_body(b"")
+    let_go(FileBody(lent, 0, 10))  # type: ignore[arg-type]
+    let_go(b"")
     assert lent.released == 1
