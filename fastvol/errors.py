@@ -102,6 +102,10 @@ class MasterError(FastvolError):
     """A call to the master failed."""
 
 
+class PeerError(FastvolError):
+    """Another volume server did not answer, or broke its answer off."""
+
+
 class DuplicateDirectoriesError(MasterError):
     """The master keeps seeing our data directories on another server (exit status 1)."""
 

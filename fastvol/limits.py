@@ -46,6 +46,20 @@ HTTP_TURN_REQUESTS: Final = 64
 HTTP_LINGER_SECONDS: Final = 0.5
 """A connection closed on unread input is read on for this long, so that its answer arrives."""
 
+# --- other volume servers -----------------------------------------------------------------------
+LOCATION_CACHE_SECONDS: Final = 600
+"""Reads go by locations that a master told within this time (upstream: lookup_vid_cache.go)."""
+LOCATION_CACHE_ENTRIES_MAX: Final = 100_000
+PEER_CONNECT_SECONDS: Final = 10
+PEER_HEAD_SECONDS: Final = 30
+"""A peer's answer must begin within this time; its body may take as long as it flows."""
+PEER_IDLE_SECONDS: Final = 90
+PEER_CONNECTIONS_PER_HOST_MAX: Final = 1024
+PEER_READ_BYTES: Final = 128 * KIB
+PEER_REDIRECTS_MAX: Final = 10
+PEER_ERROR_BYTES_MAX: Final = 64 * KIB
+"""So much of a peer's answer to a forwarded change is read."""
+
 # --- HTTP parsing -------------------------------------------------------------------------------
 SNIFF_BYTES_MAX: Final = 512
 """Content sniffing looks at this many first bytes."""

@@ -1,0 +1,139 @@
+"""HTTP to other volume servers, over connections that are kept.
+
+Source of the settings: weed/util/http/client/http_client.go, weed/operation/upload_content.go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+from yarl import URL
+
+from fastvol.errors import PeerError
+from fastvol.limits import (
+    PEER_CONNECT_SECONDS,
+    PEER_CONNECTIONS_PER_HOST_MAX,
+    PEER_HEAD_SECONDS,
+    PEER_IDLE_SECONDS,
+    PEER_READ_BYTES,
+    PEER_REDIRECTS_MAX,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+USER_AGENT: Final = "Go-http-client/1.1"
+
+
+class PeerResponse:
+    """An answer whose body has not been read yet; to be read to its end or closed."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+        self.status = response.status
+        self.raw_headers: Sequence[tuple[bytes, bytes]] = response.raw_headers
+        self.length = response.content_length
+
+    async def read(self) -> bytes:
+        """The next bytes, empty behind the last ones.
+
+        Raises:
+            PeerError: the body broke off.
+        """
+        try:
+            return await self._response.content.readany()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise PeerError(f"{self._response.url}: {reason(error)}") from error
+
+    async def read_all(self, bytes_max: int) -> bytes:
+        """The whole body; :exc:`PeerError` also when it is longer than ``bytes_max``."""
+        pieces = bytearray()
+        while piece := await self.read():
+            pieces += piece
+            if len(pieces) > bytes_max:
+                self.close()
+                raise PeerError(f"{self._response.url}: more than {bytes_max} bytes")
+        return bytes(pieces)
+
+    def close(self) -> None:
+        """Gives the connection back if the body was read, else closes it."""
+        self._response.close()
+
+
+class PeerHttp:
+    """The process's client; made and used on one event loop."""
+
+    def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
+        """``tls``: peers are spoken to by HTTPS, whatever a URL says."""
+        self.scheme = "http" if tls is None else "https"
+        connector = aiohttp.TCPConnector(
+            limit=0,
+            limit_per_host=PEER_CONNECTIONS_PER_HOST_MAX,
+            keepalive_timeout=PEER_IDLE_SECONDS,
+            ssl=tls if tls is not None else True,
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            read_bufsize=PEER_READ_BYTES,
+            skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
+            timeout=aiohttp.ClientTimeout(total=None, connect=PEER_CONNECT_SECONDS),
+            trust_env=False,
+        )
+
+    async def request(
+        self,
+        method: str,
+        address: str,
+        target: bytes,
+        *,
+        headers: Iterable[tuple[str, str]] = (),
+        body: bytes | bytearray | memoryview = b"",
+        follow: bool = False,
+    ) -> PeerResponse:
+        """Sends a request and waits for the head of its answer.
+
+        Args:
+            address: ``host:port``.
+            target: path and query, percent-encoded.
+            follow: go after redirects.
+
+        Raises:
+            PeerError: no answer, with the reason in the words of Go's client.
+        """
+        url = URL(f"{self.scheme}://{address}{target.decode('latin-1')}", encoded=True)
+        try:
+            async with asyncio.timeout(PEER_CONNECT_SECONDS + PEER_HEAD_SECONDS):
+                response = await self._session.request(
+                    method,
+                    url,
+                    headers=[("User-Agent", USER_AGENT), *headers],
+                    data=body or None,
+                    allow_redirects=follow,
+                    max_redirects=PEER_REDIRECTS_MAX,
+                )
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            raise PeerError(f'{method.title()} "{url}": {reason(error)}') from error
+        return PeerResponse(response)
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        await self._session.close()
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong, as far as possible in the words of Go's client."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        host, port = error.host, error.port
+        text = (error.os_error.strerror or str(error.os_error)).lower()
+        return f"dial tcp {host}:{port}: connect: {text}"
+    if isinstance(error, TimeoutError):
+        return "net/http: timeout awaiting response headers"
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "EOF"
+    return str(error) or type(error).__name__
