@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from fastvol._cffi.survey import live_entries
 from fastvol.errors import StorageError, VolumeDamagedError, reason_of
 from fastvol.formats import file_names, volume_info
 from fastvol.formats.index_entry import row_size
@@ -153,7 +152,7 @@ def _describe_index(opened: UnrepairedVolume, description: Description) -> None:
 
 def _describe_needles(opened: UnrepairedVolume, description: Description) -> None:
     needle_map, counters = opened.load_map()
-    live, live_bytes = live_entries(needle_map, opened.version)
+    live, live_bytes = needle_map.live(opened.version)
     used = opened.dat_size - opened.first
     description.needles = {
         "live": live,

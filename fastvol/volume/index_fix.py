@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fastvol._cffi.last_rows import keep_last_rows
 from fastvol._cffi.survey import (
     NOT_RECORDS,
     Extent,
@@ -23,7 +24,6 @@ from fastvol._cffi.survey import (
     OffsetTooFarError,
     Survey,
     SurveyStat,
-    keep_last_rows,
 )
 from fastvol.errors import StorageError, reason_of
 from fastvol.limits import SURVEY_LIST_MAX, SURVEY_STEP_BYTES

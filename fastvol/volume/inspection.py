@@ -8,16 +8,8 @@ index. The bytes of all kinds, with the super block, add up to the size of the f
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fastvol._cffi.survey import (
-    NOT_RECORDS,
-    Extent,
-    ExtentKind,
-    RowCheck,
-    RowFinding,
-    Survey,
-    SurveyStat,
-    live_entries,
-)
+from fastvol._cffi.row_check import RowCheck, RowFinding
+from fastvol._cffi.survey import NOT_RECORDS, Extent, ExtentKind, Survey, SurveyStat
 from fastvol.errors import DiskIOError, reason_of
 from fastvol.formats.index_entry import row_size
 from fastvol.limits import SURVEY_LIST_MAX, SURVEY_ROWS, SURVEY_STEP_BYTES
@@ -105,7 +97,7 @@ class _Inspecting:
     def run(self) -> Inspection:
         opened = self._opened
         needle_map, _ = opened.load_map()
-        live, _ = live_entries(needle_map, opened.version)
+        live, _ = needle_map.live(opened.version)
         survey = Survey(
             opened.dat_fd,
             version=opened.version,
