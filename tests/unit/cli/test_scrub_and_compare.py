@@ -7,7 +7,7 @@ from offline_kit import filled, tool, tool_json
 from volume_kit import snapshot_with_times
 
 from fastvol.cli.main import main
-from fastvol.cli.offline import ProgressLine, count_words, size_words
+from fastvol.cli.terminal import ProgressLine, count_words, size_words
 
 
 @pytest.fixture(name="data")
