@@ -14,19 +14,13 @@ from typing import Any, Final
 
 from fastvol._cffi.compact_map import CompactMap
 from fastvol._cffi.survey import NOT_RECORDS, Extent, ExtentKind, Survey
-from fastvol.cli.command import EXIT_OK, Command
+from fastvol.cli.command import EXIT_OK
 from fastvol.cli.export_names import NameTemplate, exported_name, safe_path
 from fastvol.cli.export_target import open_target
 from fastvol.cli.global_flags import GlobalOptions
-from fastvol.cli.go_flags import Flag, FlagSet, ParsedFlags
-from fastvol.cli.offline import (
-    EXIT_PROBLEMS,
-    json_flag,
-    offline_body,
-    one_volume,
-    print_json,
-    volume_choice_flags,
-)
+from fastvol.cli.go_flags import Flag, ParsedFlags
+from fastvol.cli.offline import EXIT_PROBLEMS, offline_command, print_json
+from fastvol.cli.volume_choice import one_volume, volume_choice_flags
 from fastvol.errors import NeedleCorruptedError, UsageError
 from fastvol.formats.file_id import format_file_id
 from fastvol.formats.needle import Needle, decode
@@ -42,20 +36,15 @@ _TOMBSTONE_NAME: Final = "*tombstone"
 _CONTROL: Final = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
 
 
-def _flags() -> FlagSet:
-    return FlagSet(
-        [
-            *volume_choice_flags(),
-            json_flag(),
-            Flag("o", "string", "", "x.tar, - for a tar on standard output, or directory/"),
-            Flag("fileNameFormat", "string", _DEFAULT_FORMAT, "of {{.Id}} {{.Name}} {{.Ext}} ..."),
-            Flag(
-                "newer", "string", "", "only files not older than 2006-01-02T15:04:05, local time"
-            ),
-            Flag("deleted", "bool", False, "deleted files and earlier versions, too"),
-            Flag("limit", "int", 0, "stop after so many files; 0: none"),
-        ]
-    )
+def _flags() -> list[Flag]:
+    return [
+        *volume_choice_flags(),
+        Flag("o", "string", "", "x.tar, - for a tar on standard output, or directory/"),
+        Flag("fileNameFormat", "string", _DEFAULT_FORMAT, "of {{.Id}} {{.Name}} {{.Ext}} ..."),
+        Flag("newer", "string", "", "only files not older than 2006-01-02T15:04:05, local time"),
+        Flag("deleted", "bool", False, "deleted files and earlier versions, too"),
+        Flag("limit", "int", 0, "stop after so many files; 0: none"),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,11 +217,10 @@ def _shown(stored: bytes) -> str:
     return stored.decode("utf-8", "backslashreplace").translate(_CONTROL)
 
 
-COMMAND = Command(
-    name="export",
+COMMAND = offline_command(
+    "export",
+    _export,
+    flags=_flags,
     example="export -dir=/data -volumeId=234 -o=/backup/234.tar -fileNameFormat={{.Name}}",
     description="list the files of a volume, or write them to a tar or a directory",
-    flags=_flags,
-    body=offline_body("export", _export),
-    reads_environment=False,
 )
