@@ -16,7 +16,7 @@ from fastvol._cffi.compact_map import CompactMap
 from fastvol._cffi.survey import NOT_RECORDS, Extent, ExtentKind, Survey
 from fastvol.cli.command import EXIT_OK
 from fastvol.cli.export_names import NameTemplate, exported_name, safe_path
-from fastvol.cli.export_target import open_target
+from fastvol.cli.export_target import opened_target
 from fastvol.cli.global_flags import GlobalOptions
 from fastvol.cli.go_flags import Flag, ParsedFlags
 from fastvol.cli.offline import EXIT_PROBLEMS, offline_command, print_json
@@ -166,11 +166,10 @@ def _write(
     selection: _Selection, template: NameTemplate, volume_id: int, parsed: ParsedFlags
 ) -> None:
     written = []
-    with open_target(str(parsed.values["o"])) as target:
+    with opened_target(str(parsed.values["o"]), volume_id) as target:
         for one in selection.records():
             path = safe_path(exported_name(template, one.needle, volume_id), f"{one.needle.id:x}")
-            fid = format_file_id(volume_id, one.needle.id, one.needle.cookie)
-            target.add(path, one.needle, fid)
+            target.add(path, one.needle)
             if parsed.values["json"]:
                 written.append(
                     {
