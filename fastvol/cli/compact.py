@@ -16,7 +16,7 @@ from fastvol.cli.terminal import byte_progress
 from fastvol.cli.volume_choice import chosen_volumes, locked, volume_choice_flags
 from fastvol.errors import StorageError, UsageError, reason_of
 from fastvol.limits import MIB, OFFSET_WIDTH_DEFAULT
-from fastvol.volume.files import VolumeFiles
+from fastvol.volume.files import VolumeFiles, storage_errors
 from fastvol.volume.opening import OpenedVolume, open_volume
 from fastvol.volume.vacuum import METHODS, Vacuum, VacuumPlan, VacuumReport, check_room
 from fastvol.volume.vacuum_files import settle
@@ -51,10 +51,8 @@ def _compact(parsed: ParsedFlags, _options: GlobalOptions) -> int:
 
 
 def _compact_one(files: VolumeFiles, parsed: ParsedFlags) -> VacuumReport:
-    try:
+    with storage_errors(files):
         settle(files)
-    except OSError as error:
-        raise StorageError(f"volume {files.base}: {reason_of(error)}") from error
     opened = open_volume(files, default_offset_width=OFFSET_WIDTH_DEFAULT)
     try:
         with byte_progress(files.base) as show:

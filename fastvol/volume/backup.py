@@ -18,12 +18,11 @@ the source has sorted before that one would be missed.
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from fastvol._cffi.scan import scan_to_index
 from fastvol._cffi.survey import Survey
-from fastvol.errors import NeedleCorruptedError, StorageError, reason_of
+from fastvol.errors import NeedleCorruptedError, StorageError
 from fastvol.formats.index_entry import OFFSET_UNIT, decode_row, row_size
 from fastvol.formats.needle import (
     TIMED_VERSION,
@@ -34,7 +33,7 @@ from fastvol.formats.needle import (
 )
 from fastvol.formats.super_block import SUPER_BLOCK_BYTES, SuperBlock
 from fastvol.limits import OFFSET_WIDTH_DEFAULT, SURVEY_STEP_BYTES
-from fastvol.volume.files import VolumeFiles
+from fastvol.volume.files import VolumeFiles, storage_errors
 from fastvol.volume.offset_width import find_offset_width
 from fastvol.volume.opening import open_volume
 from fastvol.volume.received import apply_incremental, write_chunks
@@ -56,21 +55,13 @@ class CopyState:
     newest_ns: int
 
 
-@contextmanager
-def _told(files: VolumeFiles) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(f"volume {files.base}: {reason_of(error)}") from error
-
-
 def state_of_copy(files: VolumeFiles) -> CopyState | None:
     """Brings the ends of a copy together and tells how far it goes; None when there is none.
 
     Raises:
         StorageError: it cannot be read, or its ends do not fit.
     """
-    with _told(files):
+    with storage_errors(files):
         settle(files)
         if not files.data(".dat").exists():
             return None
@@ -120,7 +111,7 @@ def replace_copy(
     Raises:
         StorageError: the copy is as it was.
     """
-    with _told(files):
+    with storage_errors(files):
         clear_way(files)
         data_path, index_path = files.data(".cpd"), files.index(".cpx")
         try:

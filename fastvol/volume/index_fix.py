@@ -25,9 +25,9 @@ from fastvol._cffi.survey import (
     Survey,
     SurveyStat,
 )
-from fastvol.errors import StorageError, reason_of
+from fastvol.errors import StorageError
 from fastvol.limits import SURVEY_LIST_MAX, SURVEY_STEP_BYTES
-from fastvol.volume.files import VolumeFiles
+from fastvol.volume.files import VolumeFiles, storage_errors
 from fastvol.volume.index_replacement import replaced_index
 from fastvol.volume.unrepaired import UnrepairedVolume, unrepaired
 
@@ -81,10 +81,8 @@ def fix_index(
         StorageError: the old index is as it was.
     """
     try:
-        with unrepaired(files) as opened:
+        with storage_errors(files), unrepaired(files) as opened:
             return _fix(opened, include_deleted, progress)
-    except OSError as error:
-        raise StorageError(f"volume {files.base}: {reason_of(error)}") from error
     except OffsetTooFarError:
         raise StorageError(
             f"volume {files.base}: a record lies beyond the reach of its index's offsets"
