@@ -1,12 +1,14 @@
 """Typed face of the survey: what every byte of a data file is."""
 
 import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
 
 from fastvol._cffi._core import ffi, lib
 from fastvol._cffi.compact_map import CompactMap
+from fastvol.limits import SURVEY_STEP_BYTES
 
 _BATCH: Final = 1024
 
@@ -99,7 +101,7 @@ class Survey:
         needle_map: CompactMap | None = None,
         idx_fd: int = -1,
         offset_width: int = 5,
-        report: frozenset[ExtentKind] = NOT_RECORDS,
+        report: frozenset[ExtentKind] = frozenset(),
     ) -> None:
         """Surveys bytes ``[start, end)``.
 
@@ -108,7 +110,7 @@ class Survey:
             needle_map: what the index says; without, every record with payload is ``UNINDEXED``.
             idx_fd: an empty file that gets a row for every record; -1: none is written.
             offset_width: of these rows.
-            report: the kinds that :meth:`step` gives; the others are only counted.
+            report: the kinds that :meth:`extents` gives; the others are only counted.
 
         Raises:
             MemoryError
@@ -128,23 +130,33 @@ class Survey:
             raise MemoryError("no memory for a survey")
         self._pointer = ffi.gc(pointer, lib.fv_survey_free)
         self._out = ffi.new("fv_extent[]", _BATCH)
-        self.done = False
+        self._end = end
+        self._done = False
 
-    def step(self, budget: int) -> list[Extent]:
-        """Explains about ``budget`` bytes more; sets ``done`` at the end.
+    def extents(self, progress: Callable[[int, int], None] | None = None) -> Iterator[Extent]:
+        """Goes on to the end; what is to be reported, in the order of the file.
+
+        Args:
+            progress: called now and then with the position and where it will end, in bytes.
 
         Raises:
             OffsetTooFarError: only with an index to write.
             OSError: the index cannot be written.
         """
+        while not self._done:
+            yield from self._step()
+            if progress is not None:
+                progress(self._raw_stat().position, self._end)
+
+    def _step(self) -> list[Extent]:
         count = ffi.new("size_t *")
-        code = lib.fv_survey_step(self._pointer, budget, self._out, _BATCH, count)
+        code = lib.fv_survey_step(self._pointer, SURVEY_STEP_BYTES, self._out, _BATCH, count)
         if code == lib.FV_SURVEY_TOO_FAR:
             raise OffsetTooFarError
         if code == lib.FV_SURVEY_INDEX_FAILED:
             stat = self._raw_stat()
             raise OSError(stat.sys_errno, os.strerror(stat.sys_errno))
-        self.done = code == lib.FV_SURVEY_DONE
+        self._done = code == lib.FV_SURVEY_DONE
         return [_extent(self._out[i]) for i in range(count[0])]
 
     def stat(self) -> SurveyStat:

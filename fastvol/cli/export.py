@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from fastvol._cffi.compact_map import CompactMap
-from fastvol._cffi.survey import NOT_RECORDS, Extent, ExtentKind, Survey
+from fastvol._cffi.survey import NOT_RECORDS, Extent, ExtentKind
 from fastvol.cli.command import EXIT_OK
 from fastvol.cli.export_names import NameTemplate, exported_name, safe_path
 from fastvol.cli.export_target import opened_target
@@ -24,7 +24,6 @@ from fastvol.cli.volume_choice import one_volume, volume_choice_flags
 from fastvol.errors import NeedleCorruptedError, UsageError
 from fastvol.formats.file_id import format_file_id
 from fastvol.formats.needle import Needle, decode
-from fastvol.limits import SURVEY_STEP_BYTES
 from fastvol.volume.unrepaired import UnrepairedVolume, unrepaired
 
 _DEFAULT_FORMAT: Final = "{{.Id}}_{{.Name}}{{.Ext}}"
@@ -75,7 +74,8 @@ class _Selection:
         if self._opened.dat_size <= self._opened.first:
             return
         count = 0
-        for extent in self._extents():
+        survey = self._opened.survey(frozenset(ExtentKind), needle_map=self._map)
+        for extent in survey.extents():
             if not self._is_wanted(extent):
                 continue
             exported = self._decode(extent)
@@ -85,19 +85,6 @@ class _Selection:
             count += 1
             if count == self._limit:
                 return
-
-    def _extents(self) -> Iterator[Extent]:
-        opened = self._opened
-        survey = Survey(
-            opened.dat_fd,
-            version=opened.version,
-            start=opened.first,
-            end=opened.dat_size,
-            needle_map=self._map,
-            report=frozenset(ExtentKind),
-        )
-        while not survey.done:
-            yield from survey.step(SURVEY_STEP_BYTES)
 
     def _is_wanted(self, extent: Extent) -> bool:
         kind = extent.kind

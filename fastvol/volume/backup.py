@@ -21,7 +21,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from fastvol._cffi.scan import scan_to_index
-from fastvol._cffi.survey import Survey
 from fastvol.errors import NeedleCorruptedError, StorageError
 from fastvol.formats.index_entry import OFFSET_UNIT, decode_row, row_size
 from fastvol.formats.needle import (
@@ -32,7 +31,7 @@ from fastvol.formats.needle import (
     decode_header,
 )
 from fastvol.formats.super_block import SUPER_BLOCK_BYTES, SuperBlock
-from fastvol.limits import OFFSET_WIDTH_DEFAULT, SURVEY_STEP_BYTES
+from fastvol.limits import OFFSET_WIDTH_DEFAULT
 from fastvol.volume.files import VolumeFiles, storage_errors
 from fastvol.volume.offset_width import find_offset_width
 from fastvol.volume.opening import open_volume
@@ -67,11 +66,9 @@ def state_of_copy(files: VolumeFiles) -> CopyState | None:
             return None
         _open_and_close(files)
         with unrepaired(files) as looked:
-            survey = Survey(
-                looked.dat_fd, version=looked.version, start=looked.first, end=looked.dat_size
-            )
-            while not survey.done:
-                survey.step(SURVEY_STEP_BYTES)
+            survey = looked.survey(report=frozenset())
+            for _ in survey.extents():
+                pass
             return CopyState(
                 looked.super_block.compaction_revision,
                 looked.version,
