@@ -133,7 +133,7 @@ def _write_data(
     fd = _create(path)
     try:
         write_chunks(fd, 0, chunks)
-        found = SuperBlock.from_bytes(os.pread(fd, 1 << 17, 0))
+        found = SuperBlock.read(fd)
         if super_block is not None and super_block != found:
             assert super_block.block_size == found.block_size
             os.pwrite(fd, super_block.to_bytes(), 0)
@@ -151,7 +151,7 @@ def _write_index(
     try:
         idx_fd = _create(path)
         try:
-            block = SuperBlock.from_bytes(os.pread(dat_fd, 1 << 17, 0))
+            block = SuperBlock.read(dat_fd)
             dat_size = os.fstat(dat_fd).st_size
             if chunks is None:
                 width = OFFSET_WIDTH_DEFAULT
