@@ -29,6 +29,8 @@ HEADERS = [
     "visit.h",
     "compare.h",
     "survey.h",
+    "last_rows.h",
+    "row_check.h",
     "vacuum.h",
     "content_type.h",
     "serve.h",

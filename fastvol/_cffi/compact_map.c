@@ -194,6 +194,26 @@ uint64_t fv_map_memory(fv_map *map)
     return bytes;
 }
 
+int64_t fv_map_live(fv_map *map, int version, uint64_t *bytes)
+{
+    fv_entry batch[256];
+    const int64_t room = sizeof batch / sizeof batch[0];
+    int64_t live = 0, count = room;
+    uint64_t first = 0;
+    *bytes = 0;
+    while (count == room) {
+        count = fv_map_scan(map, first, batch, (size_t)room);
+        for (int64_t i = 0; i < count; i++) {
+            live += batch[i].size >= 0;
+            *bytes += batch[i].size >= 0 ? fv_needle_actual_size(batch[i].size, version) : 0;
+        }
+        if (count > 0 && batch[count - 1].id == UINT64_MAX)
+            break;
+        first = count > 0 ? batch[count - 1].id + 1 : 0;
+    }
+    return count < 0 ? count : live;
+}
+
 /* ---- counters and the loader ------------------------------------------------------------------- */
 
 void fv_counters_put(fv_counters *counters, uint64_t id, int32_t old_size, int32_t new_size)

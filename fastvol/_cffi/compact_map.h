@@ -49,6 +49,8 @@ int fv_map_remove(fv_map *map, uint64_t id);
 /* Copies up to `capacity` entries with id >= first, ascending; returns how many.  Fewer than
  * `capacity` means that there are no more. */
 int64_t fv_map_scan(fv_map *map, uint64_t first, fv_entry *out, size_t capacity);
+/* How many entries are not deleted; *bytes sums the record lengths of needles of `version`. */
+int64_t fv_map_live(fv_map *map, int version, uint64_t *bytes);
 /* Makes changes durable where nothing else vouches for them; 0. */
 int fv_map_sync(fv_map *map);
 /* Entries; of a foreign map, as it was told when it was made.  Never waits. */

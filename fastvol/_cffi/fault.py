@@ -76,18 +76,26 @@ class NativeFaultError(Exception):
 
 def read_fault(code: int, read: Any) -> NativeFaultError:
     """What an ``fv_read`` says about a failed read."""
-    fault = read.fault
-    return NativeFaultError(
+    return needle_fault(
         code,
+        read.fault,
         sys_errno=read.sys_errno,
-        part=fault.part,
-        found_id=fault.found_id,
-        found_size=fault.found_size,
-        computed=fault.computed,
-        stored=fault.stored,
         offset=read.offset,
         got=read.got,
         on_map=bool(read.failed_on_map),
+    )
+
+
+def needle_fault(code: int, found: Any, **more: Any) -> NativeFaultError:
+    """What an ``fv_fault`` says of a record, with what else is known."""
+    return NativeFaultError(
+        code,
+        part=found.part,
+        found_id=found.found_id,
+        found_size=found.found_size,
+        computed=found.computed,
+        stored=found.stored,
+        **more,
     )
 
 

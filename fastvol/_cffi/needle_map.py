@@ -158,6 +158,11 @@ class NeedleMap:
                 return
             first = batch[count - 1].id + 1
 
+    def live(self, version: int) -> tuple[int, int]:
+        """How many entries are not deleted, and how many bytes their records take."""
+        size = ffi.new("uint64_t *")
+        return checked(lib.fv_map_live(self.cdata, version, size)), int(size[0])
+
     def detach(self) -> Any:
         """Gives the ``fv_map *`` away, to a C volume that frees it.
 

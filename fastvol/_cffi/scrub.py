@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from fastvol._cffi._core import ffi, lib
+from fastvol._cffi.fault import NativeFaultError, needle_fault
 
 OVERLAP: Final[int] = lib.FV_SCRUB_OVERLAP
 UNREADABLE: Final[int] = lib.FV_SCRUB_UNREADABLE
@@ -18,12 +19,10 @@ class ScrubFinding:
     """One thing that is wrong; ``kind`` is one of the constants above.
 
     ``start`` and ``last`` are the first and last byte of the record in the data file, ``row`` its
-    place in the index, from 1.  ``code`` is a fault of ``fastvol._cffi.fault`` when unreadable.
+    place in the index, from 1.  ``fault`` tells why it is unreadable.
     """
 
     kind: int
-    code: int
-    sys_errno: int
     want_size: int
     row: int
     needle_id: int
@@ -33,11 +32,7 @@ class ScrubFinding:
     other_id: int
     other_start: int
     other_last: int
-    part: int
-    fault_id: int
-    fault_size: int
-    computed: int
-    stored: int
+    fault: NativeFaultError
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +107,8 @@ class NativeScrub:
 
 
 def _finding(cell: Any) -> ScrubFinding:
-    fault = cell.fault
     return ScrubFinding(
         kind=cell.kind,
-        code=cell.code,
-        sys_errno=cell.sys_errno,
         want_size=cell.want_size,
         row=cell.row,
         needle_id=cell.id,
@@ -126,9 +118,5 @@ def _finding(cell: Any) -> ScrubFinding:
         other_id=cell.other_id,
         other_start=cell.other_start,
         other_last=cell.other_last,
-        part=fault.part,
-        fault_id=fault.found_id,
-        fault_size=fault.found_size,
-        computed=fault.computed,
-        stored=fault.stored,
+        fault=needle_fault(cell.code, cell.fault, sys_errno=cell.sys_errno, offset=cell.start),
     )

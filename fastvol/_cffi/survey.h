@@ -1,4 +1,4 @@
-/* What every byte of a data file is, and whether the rows of its index are right.
+/* What every byte of a data file is.
  *
  * Nothing is changed, and nothing ends the survey early: behind a damaged stretch it goes on at the next
  * record that checks.  It works in steps, so that the caller can show progress and stop.  With an index to
@@ -68,43 +68,6 @@ void fv_survey_free(fv_survey *survey);
 /* Explains about `budget` bytes more, or until `out` is full. */
 int fv_survey_step(fv_survey *survey, uint64_t budget, fv_extent *out, size_t capacity, size_t *count);
 void fv_survey_get_stat(const fv_survey *survey, fv_survey_stat *out);
-
-/* Keeps, of rows in the order of their records, the last one of every needle and, with
- * `include_deleted`, the last tombstone of every needle (weed/command/fix.go); without, no row of a
- * needle whose last record is a tombstone.  Works in place and cuts the file.  0 or a negative errno. */
-int fv_index_keep_last(int idx_fd, int offset_width, int include_deleted, uint64_t *rows);
-
-/* Entries that are not deleted; *bytes sums their record lengths. */
-uint64_t fv_count_live(fv_map *map, int version, uint64_t *bytes);
-
-#define FV_ROW_BEYOND 1      /* its record ends behind the data file */
-#define FV_ROW_MISMATCH 2    /* found_id, found_size are what lies there */
-#define FV_ROW_NO_POSITION 3 /* it names no record and is no deletion */
-#define FV_ROW_BAD_SIZE 4    /* no record has such a size */
-#define FV_ROW_UNREADABLE 5  /* the disk refused */
-
-typedef struct {
-    uint64_t row; /* from 0 */
-    uint64_t id;
-    uint64_t offset; /* bytes */
-    int32_t size;
-    int kind;
-    uint64_t found_id;
-    int32_t found_size;
-} fv_row_finding;
-
-typedef struct {
-    uint64_t row; /* where to go on */
-    uint64_t no_record; /* deletions that name no record */
-    uint64_t findings;  /* all, also those that there was no room for */
-    int sys_errno;
-} fv_rows_progress;
-
-/* Compares up to `rows` rows with the headers that they lead to; progress->row says from where.
- * Findings are put in `out` while there is room.  1: more, 0: done, -1: the index cannot be read. */
-int fv_check_rows(int idx_fd, int offset_width, int dat_fd, int version, uint64_t dat_size,
-                  uint64_t rows, fv_row_finding *out, size_t capacity, size_t *count,
-                  fv_rows_progress *progress);
 /* cffi:end */
 
 #endif

@@ -1,13 +1,14 @@
-"""Typed face of the survey: what every byte of a data file is, and whether index rows are right."""
+"""Typed face of the survey: what every byte of a data file is."""
 
-import errno
 import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
 
 from fastvol._cffi._core import ffi, lib
 from fastvol._cffi.compact_map import CompactMap
+from fastvol.limits import SURVEY_STEP_BYTES
 
 _BATCH: Final = 1024
 
@@ -100,7 +101,7 @@ class Survey:
         needle_map: CompactMap | None = None,
         idx_fd: int = -1,
         offset_width: int = 5,
-        report: frozenset[ExtentKind] = NOT_RECORDS,
+        report: frozenset[ExtentKind] = frozenset(),
     ) -> None:
         """Surveys bytes ``[start, end)``.
 
@@ -109,7 +110,7 @@ class Survey:
             needle_map: what the index says; without, every record with payload is ``UNINDEXED``.
             idx_fd: an empty file that gets a row for every record; -1: none is written.
             offset_width: of these rows.
-            report: the kinds that :meth:`step` gives; the others are only counted.
+            report: the kinds that :meth:`extents` gives; the others are only counted.
 
         Raises:
             MemoryError
@@ -129,23 +130,33 @@ class Survey:
             raise MemoryError("no memory for a survey")
         self._pointer = ffi.gc(pointer, lib.fv_survey_free)
         self._out = ffi.new("fv_extent[]", _BATCH)
-        self.done = False
+        self._end = end
+        self._done = False
 
-    def step(self, budget: int) -> list[Extent]:
-        """Explains about ``budget`` bytes more; sets ``done`` at the end.
+    def extents(self, progress: Callable[[int, int], None] | None = None) -> Iterator[Extent]:
+        """Goes on to the end; what is to be reported, in the order of the file.
+
+        Args:
+            progress: called now and then with the position and where it will end, in bytes.
 
         Raises:
             OffsetTooFarError: only with an index to write.
             OSError: the index cannot be written.
         """
+        while not self._done:
+            yield from self._step()
+            if progress is not None:
+                progress(self._raw_stat().position, self._end)
+
+    def _step(self) -> list[Extent]:
         count = ffi.new("size_t *")
-        code = lib.fv_survey_step(self._pointer, budget, self._out, _BATCH, count)
+        code = lib.fv_survey_step(self._pointer, SURVEY_STEP_BYTES, self._out, _BATCH, count)
         if code == lib.FV_SURVEY_TOO_FAR:
             raise OffsetTooFarError
         if code == lib.FV_SURVEY_INDEX_FAILED:
             stat = self._raw_stat()
             raise OSError(stat.sys_errno, os.strerror(stat.sys_errno))
-        self.done = code == lib.FV_SURVEY_DONE
+        self._done = code == lib.FV_SURVEY_DONE
         return [_extent(self._out[i]) for i in range(count[0])]
 
     def stat(self) -> SurveyStat:
@@ -179,118 +190,3 @@ def _extent(raw: Any) -> Extent:
         live=bool(raw.live),
         append_at_ns=raw.append_at_ns,
     )
-
-
-def keep_last_rows(idx_fd: int, *, offset_width: int, include_deleted: bool) -> int:
-    """Drops the rows of overwritten records from rows that are in the order of their records.
-
-    What is kept is what upstream's ``fix`` writes (weed/command/fix.go).
-
-    Returns:
-        How many rows are left.
-
-    Raises:
-        OSError, MemoryError
-    """
-    rows = ffi.new("uint64_t *")
-    code = lib.fv_index_keep_last(idx_fd, offset_width, include_deleted, rows)
-    if code == -errno.ENOMEM:
-        raise MemoryError("no memory for the maps of an index")
-    if code < 0:
-        raise OSError(-code, os.strerror(-code))
-    return int(rows[0])
-
-
-def live_entries(needle_map: CompactMap, version: int) -> tuple[int, int]:
-    """How many entries are not deleted, and how many bytes their records take."""
-    size = ffi.new("uint64_t *")
-    return int(lib.fv_count_live(needle_map.cdata, version, size)), int(size[0])
-
-
-class RowProblem(IntEnum):
-    """What is wrong with an index row."""
-
-    BEYOND = lib.FV_ROW_BEYOND
-    MISMATCH = lib.FV_ROW_MISMATCH
-    NO_POSITION = lib.FV_ROW_NO_POSITION
-    BAD_SIZE = lib.FV_ROW_BAD_SIZE
-    UNREADABLE = lib.FV_ROW_UNREADABLE
-
-
-@dataclass(frozen=True, slots=True)
-class RowFinding:
-    """One wrong row, counted from 0; ``offset`` in bytes; ``found_*`` is what lies there."""
-
-    row: int
-    key: int
-    offset: int
-    size: int
-    problem: RowProblem
-    found_key: int
-    found_size: int
-
-    @property
-    def words(self) -> str:
-        """For people."""
-        where = f"row {self.row} (needle {self.key:x}, offset {self.offset}, size {self.size})"
-        return {
-            RowProblem.BEYOND: f"{where} points beyond the end of the data file",
-            RowProblem.MISMATCH: (
-                f"{where} does not match what lies there: needle {self.found_key:x}, "
-                f"size {self.found_size}"
-            ),
-            RowProblem.NO_POSITION: f"{where} names no record",
-            RowProblem.BAD_SIZE: f"{where} has a size that no record has",
-            RowProblem.UNREADABLE: f"{where} leads to what the disk cannot read",
-        }[self.problem]
-
-
-class RowCheck:
-    """Goes through an index and compares each row with the header that it leads to."""
-
-    def __init__(
-        self, idx_fd: int, *, offset_width: int, dat_fd: int, version: int, dat_size: int
-    ) -> None:
-        self._arguments = (idx_fd, offset_width, dat_fd, version, dat_size)
-        self._progress = ffi.new("fv_rows_progress *")
-        self.done = False
-
-    def step(self, rows: int, *, list_max: int) -> list[RowFinding]:
-        """Looks at so many rows more; at most ``list_max`` findings are described.
-
-        Raises:
-            OSError: the index cannot be read.
-        """
-        out = ffi.new("fv_row_finding[]", max(list_max, 1))
-        count = ffi.new("size_t *")
-        code = lib.fv_check_rows(*self._arguments, rows, out, list_max, count, self._progress)
-        if code < 0:
-            raise OSError(self._progress.sys_errno, os.strerror(self._progress.sys_errno))
-        self.done = code == 0
-        return [
-            RowFinding(
-                row=raw.row,
-                key=raw.id,
-                offset=raw.offset,
-                size=raw.size,
-                problem=RowProblem(raw.kind),
-                found_key=raw.found_id,
-                found_size=raw.found_size,
-            )
-            for raw in out[0 : count[0]]
-        ]
-
-    @property
-    def row(self) -> int:
-        """Rows looked at."""
-        return int(self._progress.row)
-
-    @property
-    def findings(self) -> int:
-        """Wrong rows so far, described or not."""
-        return int(self._progress.findings)
-
-    @property
-    def without_record(self) -> int:
-        """Deletions that name no record, as those of a tiered volume."""
-        return int(self._progress.no_record)

@@ -12,15 +12,11 @@ from typing import Any, Final
 
 import grpc
 
-from fastvol.cli.command import EXIT_OK, Command
+from fastvol.cli.command import EXIT_OK
 from fastvol.cli.global_flags import GlobalOptions
-from fastvol.cli.go_flags import Flag, FlagSet, ParsedFlags
-from fastvol.cli.offline import (
-    json_flag,
-    locked,
-    offline_body,
-    print_json,
-)
+from fastvol.cli.go_flags import Flag, ParsedFlags
+from fastvol.cli.offline import offline_command, print_json
+from fastvol.cli.volume_choice import locked
 from fastvol.cluster.channel import CHANNEL_OPTIONS
 from fastvol.cluster.server_address import ServerAddress, parse_addresses
 from fastvol.cluster.stub import Stub
@@ -43,19 +39,16 @@ _MASTER: Final = master_pb2.DESCRIPTOR.services_by_name["Seaweed"]
 _VOLUME_SERVER: Final = volume_server_pb2.DESCRIPTOR.services_by_name["VolumeServer"]
 
 
-def _flags() -> FlagSet:
-    return FlagSet(
-        [
-            Flag("dir", "string", ".", "directory of the copy", from_environment=False),
-            Flag("volumeId", "int", -1, "the volume to copy", from_environment=False),
-            Flag("collection", "string", "", "its collection", from_environment=False),
-            Flag("master", "string", "localhost:9333", "comma-separated master servers"),
-            Flag("server", "string", "", "older name of -master"),
-            Flag("ttl", "string", "", "time to live of the copy; empty: that of the volume"),
-            Flag("replication", "string", "", "replication of the copy; empty: that of the volume"),
-            json_flag(),
-        ]
-    )
+def _flags() -> list[Flag]:
+    return [
+        Flag("dir", "string", ".", "directory of the copy"),
+        Flag("volumeId", "int", -1, "the volume to copy"),
+        Flag("collection", "string", "", "its collection"),
+        Flag("master", "string", "localhost:9333", "comma-separated master servers"),
+        Flag("server", "string", "", "older name of -master"),
+        Flag("ttl", "string", "", "time to live of the copy; empty: that of the volume"),
+        Flag("replication", "string", "", "replication of the copy; empty: that of the volume"),
+    ]
 
 
 def _backup(parsed: ParsedFlags, _options: GlobalOptions) -> int:
@@ -227,11 +220,10 @@ class _Source:
         return block
 
 
-COMMAND = Command(
-    name="backup",
+COMMAND = offline_command(
+    "backup",
+    _backup,
+    flags=_flags,
     example="backup -dir=/backup -volumeId=234 -master=localhost:9333",
     description="copy a volume of a running cluster, and later what is new of it",
-    flags=_flags,
-    body=offline_body("backup", _backup),
-    reads_environment=False,
 )

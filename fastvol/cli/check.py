@@ -7,23 +7,18 @@ import dataclasses
 from typing import Any, Final
 
 from fastvol._cffi.survey import Extent, ExtentKind
-from fastvol.cli.command import EXIT_OK, Command
+from fastvol.cli.command import EXIT_OK
 from fastvol.cli.global_flags import GlobalOptions
-from fastvol.cli.go_flags import Flag, FlagSet, ParsedFlags
+from fastvol.cli.go_flags import Flag, ParsedFlags
 from fastvol.cli.offline import (
     EXIT_CANNOT,
     EXIT_PROBLEMS,
-    ProgressLine,
-    chosen_volumes,
     complain,
-    json_flag,
-    locked,
-    offline_body,
+    offline_command,
     print_json,
-    size_words,
-    table,
-    volume_choice_flags,
 )
+from fastvol.cli.terminal import byte_progress, table
+from fastvol.cli.volume_choice import chosen_volumes, locked, volume_choice_flags
 from fastvol.errors import StorageError
 from fastvol.volume.files import VolumeFiles
 from fastvol.volume.inspection import SUSPICIOUS, Inspection, inspect_volume
@@ -32,16 +27,13 @@ from fastvol.volume.mending import Step, repair_steps, vacuum_step
 _ALL: Final = frozenset(ExtentKind)
 
 
-def _flags() -> FlagSet:
-    return FlagSet(
-        [
-            *volume_choice_flags(),
-            json_flag(),
-            Flag("v", "bool", False, "list every range that is not a live record"),
-            Flag("all", "bool", False, "list every range"),
-            Flag("repair", "bool", False, "mend what can be mended (stop the server first)"),
-        ]
-    )
+def _flags() -> list[Flag]:
+    return [
+        *volume_choice_flags(),
+        Flag("v", "bool", False, "list every range that is not a live record"),
+        Flag("all", "bool", False, "list every range"),
+        Flag("repair", "bool", False, "mend what can be mended (stop the server first)"),
+    ]
 
 
 def _check(parsed: ParsedFlags, _options: GlobalOptions) -> int:
@@ -127,18 +119,12 @@ class _Check:
 
     def _inspect(self) -> Inspection:
         self._extents = []
-        line = ProgressLine()
         if not self._json:
             print(f"{self._files.data('.dat')}")
-        found = inspect_volume(
-            self._files,
-            report=self._report,
-            on_extent=self._on_extent,
-            progress=lambda done, total: line.show(
-                f"{self._files.base}: {size_words(done)} of {size_words(total)}"
-            ),
-        )
-        line.clear()
+        with byte_progress(self._files.base) as progress:
+            found = inspect_volume(
+                self._files, report=self._report, on_extent=self._on_extent, progress=progress
+            )
         self._found = found
         self._print(_summary(found))
         return found
@@ -239,11 +225,10 @@ def _extent_document(extent: Extent) -> dict[str, Any]:
     return document
 
 
-COMMAND = Command(
-    name="check",
+COMMAND = offline_command(
+    "check",
+    _check,
+    flags=_flags,
     example="check -dir=/data -volumeId=234",
     description="explain every byte of volumes and every problem of their indexes; mend them",
-    flags=_flags,
-    body=offline_body("check", _check),
-    reads_environment=False,
 )

@@ -1,21 +1,15 @@
 """``fastvol compare``: whether two replicas hold the same needles; changes nothing."""
 
-import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from fastvol.cli.command import EXIT_OK, Command
+from fastvol.cli.command import EXIT_OK
 from fastvol.cli.global_flags import GlobalOptions
-from fastvol.cli.go_flags import Flag, FlagSet, ParsedFlags
-from fastvol.cli.offline import (
-    EXIT_PROBLEMS,
-    ProgressLine,
-    count_words,
-    find_volumes,
-    offline_body,
-)
+from fastvol.cli.go_flags import Flag, ParsedFlags
+from fastvol.cli.offline import EXIT_PROBLEMS, offline_command, print_json
+from fastvol.cli.terminal import ProgressLine, count_words
+from fastvol.cli.volume_choice import find_volumes, is_selected, selection_flags
 from fastvol.errors import StorageError, UsageError
 from fastvol.limits import COMPARE_DETAILS_MAX
 from fastvol.volume.comparison import Comparison, Difference, Kind, compare_files
@@ -31,30 +25,23 @@ _WORDS: Final = {
 }
 
 
-def compare_flags() -> FlagSet:
-    """The flags of ``compare``."""
-    return FlagSet(
-        [
-            Flag("collection", "string", "", "only this collection", from_environment=False),
-            Flag("volumeId", "int", 0, "only this volume; 0: all", from_environment=False),
-            Flag(
-                "dir.idx",
-                "string",
-                "",
-                "directory of A's index files; empty: beside the data",
-                from_environment=False,
-            ),
-            Flag("dir.idx.b", "string", "", "as -dir.idx, of B", from_environment=False),
-            Flag(
-                "limit",
-                "int",
-                COMPARE_DETAILS_MAX,
-                "list no more than so many differences of a volume; all are counted",
-                from_environment=False,
-            ),
-            Flag("json", "bool", False, "print one JSON document", from_environment=False),
-        ]
-    )
+def _flags() -> list[Flag]:
+    return [
+        *selection_flags(),
+        Flag(
+            "dir.idx",
+            "string",
+            "",
+            "directory of A's index files; empty: beside the data",
+        ),
+        Flag("dir.idx.b", "string", "", "as -dir.idx, of B"),
+        Flag(
+            "limit",
+            "int",
+            COMPARE_DETAILS_MAX,
+            "list no more than so many differences of a volume; all are counted",
+        ),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +70,7 @@ def _compare(parsed: ParsedFlags, _options: GlobalOptions) -> int:
     finally:
         progress.clear()
     if parsed.values["json"]:
-        json.dump({"volumes": [_document(pair) for pair in pairs]}, sys.stdout, indent=2)
-        print()
+        print_json({"volumes": [_document(pair) for pair in pairs]})
     return EXIT_PROBLEMS if any(pair.differs for pair in pairs) else EXIT_OK
 
 
@@ -99,18 +85,12 @@ def _pairs(parsed: ParsedFlags) -> list[_Pair]:
     ]
     if not any(place.is_dir() for place in places):
         return [_Pair(found[0][0].base, found[0][0], found[1][0])]
-    a, b = ({files.base: files for files in side if _is_wanted(files, parsed)} for side in found)
+    a, b = ({files.base: files for files in side if is_selected(files, parsed)} for side in found)
     if not a and not b:
         raise StorageError(f"no such volume in {places[0]} and {places[1]}")
     volumes = {**b, **a}
     order = sorted(volumes, key=lambda base: (volumes[base].volume_id, base))
     return [_Pair(base, a.get(base), b.get(base)) for base in order]
-
-
-def _is_wanted(files: VolumeFiles, parsed: ParsedFlags) -> bool:
-    if parsed.values["volumeId"] not in (0, files.volume_id):
-        return False
-    return "collection" not in parsed.given or parsed.values["collection"] == files.collection
 
 
 def _compared(pair: _Pair, limit: int, progress: ProgressLine) -> _Pair:
@@ -191,11 +171,10 @@ def _difference_document(difference: Difference) -> dict[str, Any]:
     }
 
 
-COMMAND = Command(
-    name="compare",
+COMMAND = offline_command(
+    "compare",
+    _compare,
+    flags=_flags,
     example="compare -volumeId=7 /data /backup",
     description="compare two replicas needle by needle; exit status 1 when they are not the same",
-    flags=compare_flags,
-    body=offline_body("compare", _compare),
-    reads_environment=False,
 )

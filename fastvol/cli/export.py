@@ -13,24 +13,17 @@ from datetime import datetime
 from typing import Any, Final
 
 from fastvol._cffi.compact_map import CompactMap
-from fastvol._cffi.survey import NOT_RECORDS, Extent, ExtentKind, Survey
-from fastvol.cli.command import EXIT_OK, Command
+from fastvol._cffi.survey import NOT_RECORDS, Extent, ExtentKind
+from fastvol.cli.command import EXIT_OK
 from fastvol.cli.export_names import NameTemplate, exported_name, safe_path
-from fastvol.cli.export_target import open_target
+from fastvol.cli.export_target import opened_target
 from fastvol.cli.global_flags import GlobalOptions
-from fastvol.cli.go_flags import Flag, FlagSet, ParsedFlags
-from fastvol.cli.offline import (
-    EXIT_PROBLEMS,
-    json_flag,
-    offline_body,
-    one_volume,
-    print_json,
-    volume_choice_flags,
-)
+from fastvol.cli.go_flags import Flag, ParsedFlags
+from fastvol.cli.offline import EXIT_PROBLEMS, offline_command, print_json
+from fastvol.cli.volume_choice import one_volume, volume_choice_flags
 from fastvol.errors import NeedleCorruptedError, UsageError
 from fastvol.formats.file_id import format_file_id
 from fastvol.formats.needle import Needle, decode
-from fastvol.limits import SURVEY_STEP_BYTES
 from fastvol.volume.unrepaired import UnrepairedVolume, unrepaired
 
 _DEFAULT_FORMAT: Final = "{{.Id}}_{{.Name}}{{.Ext}}"
@@ -42,20 +35,15 @@ _TOMBSTONE_NAME: Final = "*tombstone"
 _CONTROL: Final = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
 
 
-def _flags() -> FlagSet:
-    return FlagSet(
-        [
-            *volume_choice_flags(),
-            json_flag(),
-            Flag("o", "string", "", "x.tar, - for a tar on standard output, or directory/"),
-            Flag("fileNameFormat", "string", _DEFAULT_FORMAT, "of {{.Id}} {{.Name}} {{.Ext}} ..."),
-            Flag(
-                "newer", "string", "", "only files not older than 2006-01-02T15:04:05, local time"
-            ),
-            Flag("deleted", "bool", False, "deleted files and earlier versions, too"),
-            Flag("limit", "int", 0, "stop after so many files; 0: none"),
-        ]
-    )
+def _flags() -> list[Flag]:
+    return [
+        *volume_choice_flags(),
+        Flag("o", "string", "", "x.tar, - for a tar on standard output, or directory/"),
+        Flag("fileNameFormat", "string", _DEFAULT_FORMAT, "of {{.Id}} {{.Name}} {{.Ext}} ..."),
+        Flag("newer", "string", "", "only files not older than 2006-01-02T15:04:05, local time"),
+        Flag("deleted", "bool", False, "deleted files and earlier versions, too"),
+        Flag("limit", "int", 0, "stop after so many files; 0: none"),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +74,8 @@ class _Selection:
         if self._opened.dat_size <= self._opened.first:
             return
         count = 0
-        for extent in self._extents():
+        survey = self._opened.survey(frozenset(ExtentKind), needle_map=self._map)
+        for extent in survey.extents():
             if not self._is_wanted(extent):
                 continue
             exported = self._decode(extent)
@@ -96,19 +85,6 @@ class _Selection:
             count += 1
             if count == self._limit:
                 return
-
-    def _extents(self) -> Iterator[Extent]:
-        opened = self._opened
-        survey = Survey(
-            opened.dat_fd,
-            version=opened.version,
-            start=opened.first,
-            end=opened.dat_size,
-            needle_map=self._map,
-            report=frozenset(ExtentKind),
-        )
-        while not survey.done:
-            yield from survey.step(SURVEY_STEP_BYTES)
 
     def _is_wanted(self, extent: Extent) -> bool:
         kind = extent.kind
@@ -177,11 +153,10 @@ def _write(
     selection: _Selection, template: NameTemplate, volume_id: int, parsed: ParsedFlags
 ) -> None:
     written = []
-    with open_target(str(parsed.values["o"])) as target:
+    with opened_target(str(parsed.values["o"]), volume_id) as target:
         for one in selection.records():
             path = safe_path(exported_name(template, one.needle, volume_id), f"{one.needle.id:x}")
-            fid = format_file_id(volume_id, one.needle.id, one.needle.cookie)
-            target.add(path, one.needle, fid)
+            target.add(path, one.needle)
             if parsed.values["json"]:
                 written.append(
                     {
@@ -228,11 +203,10 @@ def _shown(stored: bytes) -> str:
     return stored.decode("utf-8", "backslashreplace").translate(_CONTROL)
 
 
-COMMAND = Command(
-    name="export",
+COMMAND = offline_command(
+    "export",
+    _export,
+    flags=_flags,
     example="export -dir=/data -volumeId=234 -o=/backup/234.tar -fileNameFormat={{.Name}}",
     description="list the files of a volume, or write them to a tar or a directory",
-    flags=_flags,
-    body=offline_body("export", _export),
-    reads_environment=False,
 )

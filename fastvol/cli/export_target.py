@@ -4,57 +4,37 @@ import io
 import os
 import sys
 import tarfile
-from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from types import TracebackType
-from typing import Final
+from typing import Final, Protocol
 
 from fastvol.errors import StorageError, UsageError
+from fastvol.formats.file_id import format_file_id
 from fastvol.formats.needle import Needle
 
 _FILE_MODE: Final = 0o644
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Target(ABC):
-    """Takes files until it is closed by the end of ``with``."""
+class Target(Protocol):
+    """Takes the files of one volume."""
 
-    @abstractmethod
-    def add(self, path: PurePosixPath, needle: Needle, fid: str) -> None:
-        """Adds a file; ``fid`` tells it from another one that has its path.
+    def add(self, path: PurePosixPath, needle: Needle) -> None:
+        """Adds a file.
 
         Raises:
-            OSError
+            OSError, StorageError
         """
 
-    def close(self, *, complete: bool) -> None:  # noqa: B027 - most have nothing to close
-        """Ends it; ``complete`` is False after a failure."""
 
-    def __enter__(self) -> "Target":
-        return self
+class TarTarget:
+    """An open archive; modes and times as upstream writes them."""
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close(complete=error is None)
+    def __init__(self, tar: tarfile.TarFile) -> None:
+        self._tar = tar
 
-
-class TarTarget(Target):
-    """A tar file, or a tar on standard output; modes and times as upstream writes them."""
-
-    def __init__(self, output: str) -> None:
-        self._path = None if output == "-" else Path(output)
-        if self._path is None:
-            self._tar = tarfile.open(  # noqa: SIM115 - closed by close()
-                fileobj=sys.stdout.buffer, mode="w|", format=tarfile.PAX_FORMAT
-            )
-        else:
-            self._tar = tarfile.open(self._path, mode="w", format=tarfile.PAX_FORMAT)  # noqa: SIM115 - closed by close()
-
-    def add(self, path: PurePosixPath, needle: Needle, fid: str) -> None:  # noqa: ARG002
+    def add(self, path: PurePosixPath, needle: Needle) -> None:
         """Adds a member; two of the same name are both there, as upstream."""
         member = tarfile.TarInfo(str(path))
         member.size = len(needle.data)
@@ -63,23 +43,18 @@ class TarTarget(Target):
         member.uid, member.gid = os.getuid(), os.getgid()
         self._tar.addfile(member, io.BytesIO(needle.data))
 
-    def close(self, *, complete: bool) -> None:
-        """Writes the end of the archive, but not behind a failure."""
-        if complete:
-            self._tar.close()
-        elif self._path is not None and self._tar.fileobj is not None:
-            self._tar.fileobj.close()
 
-
-class DirectoryTarget(Target):
+class DirectoryTarget:
     """Files below a directory; nothing is written elsewhere, and nothing over what is there."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, volume_id: int) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self._root = directory.resolve()
+        self._volume_id = volume_id
 
-    def add(self, path: PurePosixPath, needle: Needle, fid: str) -> None:
-        """Writes a file with its time."""
+    def add(self, path: PurePosixPath, needle: Needle) -> None:
+        """Writes a file with its time; its file id tells it from another one that has its path."""
+        fid = format_file_id(self._volume_id, needle.id, needle.cookie)
         beside = path.with_name(f"{path.name[:200]}.{fid}")
         for name in (path, beside, PurePosixPath(beside.name)):
             try:
@@ -105,17 +80,28 @@ class DirectoryTarget(Target):
         return at / name.name
 
 
-def open_target(output: str) -> Target:
+@contextmanager
+def opened_target(output: str, volume_id: int) -> Iterator[Target]:
     """The target that ``-o`` names: ``-``, ``x.tar``, or a directory with a slash behind it.
+
+    An archive gets its end at the end of ``with``, but not behind a failure.
 
     Raises:
         UsageError: it is none of these.
         OSError: it cannot be opened.
     """
     if output == "-" or output.endswith(".tar"):
-        return TarTarget(output)
-    if output.endswith("/") or Path(output).is_dir():
-        return DirectoryTarget(Path(output))
-    raise UsageError(
-        f"the output file {output} should be '-' or end with .tar, or with / for a directory"
-    )
+        with _tar(output) as tar:
+            yield TarTarget(tar)
+    elif output.endswith("/") or Path(output).is_dir():
+        yield DirectoryTarget(Path(output), volume_id)
+    else:
+        raise UsageError(
+            f"the output file {output} should be '-' or end with .tar, or with / for a directory"
+        )
+
+
+def _tar(output: str) -> tarfile.TarFile:
+    if output == "-":
+        return tarfile.open(fileobj=sys.stdout.buffer, mode="w|", format=tarfile.PAX_FORMAT)
+    return tarfile.open(output, mode="w", format=tarfile.PAX_FORMAT)

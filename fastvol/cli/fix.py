@@ -6,36 +6,29 @@ What lies behind damage is found as well. The old index is replaced when the new
 from dataclasses import asdict
 from typing import Any
 
-from fastvol.cli.command import EXIT_OK, Command
+from fastvol.cli.command import EXIT_OK
 from fastvol.cli.global_flags import GlobalOptions
-from fastvol.cli.go_flags import Flag, FlagSet, ParsedFlags
+from fastvol.cli.go_flags import Flag, ParsedFlags
 from fastvol.cli.offline import (
     EXIT_CANNOT,
     EXIT_PROBLEMS,
-    ProgressLine,
-    chosen_volumes,
     complain,
-    json_flag,
-    locked,
-    offline_body,
+    offline_command,
     print_json,
-    size_words,
-    volume_choice_flags,
 )
+from fastvol.cli.terminal import byte_progress
+from fastvol.cli.volume_choice import chosen_volumes, locked, volume_choice_flags
 from fastvol.errors import StorageError
 from fastvol.volume.files import VolumeFiles
 from fastvol.volume.index_fix import IndexFix, fix_index
 
 
-def _flags() -> FlagSet:
-    return FlagSet(
-        [
-            *volume_choice_flags(),
-            json_flag(),
-            Flag("includeDeleted", "bool", True, "keep the deletions in the index"),
-            Flag("ignoreError", "bool", False, "go on with other volumes when one cannot be fixed"),
-        ]
-    )
+def _flags() -> list[Flag]:
+    return [
+        *volume_choice_flags(),
+        Flag("includeDeleted", "bool", True, "keep the deletions in the index"),
+        Flag("ignoreError", "bool", False, "go on with other volumes when one cannot be fixed"),
+    ]
 
 
 def _fix(parsed: ParsedFlags, _options: GlobalOptions) -> int:
@@ -61,15 +54,10 @@ def _fix(parsed: ParsedFlags, _options: GlobalOptions) -> int:
 
 
 def _fix_one(files: VolumeFiles, parsed: ParsedFlags) -> IndexFix:
-    line = ProgressLine()
-    fixed = fix_index(
-        files,
-        include_deleted=bool(parsed.values["includeDeleted"]),
-        progress=lambda done, total: line.show(
-            f"{files.base}: {size_words(done)} of {size_words(total)}"
-        ),
-    )
-    line.clear()
+    with byte_progress(files.base) as progress:
+        fixed = fix_index(
+            files, include_deleted=bool(parsed.values["includeDeleted"]), progress=progress
+        )
     if not parsed.values["json"]:
         print("\n".join(describe(fixed)))
     return fixed
@@ -117,11 +105,10 @@ def document_of(files: VolumeFiles, fixed: IndexFix) -> dict[str, Any]:
     }
 
 
-COMMAND = Command(
-    name="fix",
+COMMAND = offline_command(
+    "fix",
+    _fix,
+    flags=_flags,
     example="fix -volumeId=234 /data",
     description="make the index of volumes anew from their data files (stop the server first)",
-    flags=_flags,
-    body=offline_body("fix", _fix),
-    reads_environment=False,
 )

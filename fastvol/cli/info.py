@@ -4,24 +4,13 @@ import dataclasses
 import time
 from typing import Any
 
-from fastvol.cli.command import EXIT_OK, Command
+from fastvol.cli.command import EXIT_OK
 from fastvol.cli.global_flags import GlobalOptions
-from fastvol.cli.go_flags import FlagSet, ParsedFlags
-from fastvol.cli.offline import (
-    EXIT_PROBLEMS,
-    chosen_volumes,
-    json_flag,
-    offline_body,
-    print_json,
-    size_words,
-    table,
-    volume_choice_flags,
-)
+from fastvol.cli.go_flags import ParsedFlags
+from fastvol.cli.offline import EXIT_PROBLEMS, offline_command, print_json
+from fastvol.cli.terminal import size_words, table
+from fastvol.cli.volume_choice import chosen_volumes, volume_choice_flags
 from fastvol.volume.description import Description, FoundFile, describe_volume
-
-
-def _flags() -> FlagSet:
-    return FlagSet([*volume_choice_flags(), json_flag()])
 
 
 def _info(parsed: ParsedFlags, _options: GlobalOptions) -> int:
@@ -89,11 +78,10 @@ def _indented(text: str) -> str:
     return "\n".join(f"    {line}" for line in text.splitlines())
 
 
-COMMAND = Command(
-    name="info",
+COMMAND = offline_command(
+    "info",
+    _info,
+    flags=volume_choice_flags,
     example="info -dir=/data -volumeId=234",
     description="tell what volumes are by their super blocks, .vif files and indexes",
-    flags=_flags,
-    body=offline_body("info", _info),
-    reads_environment=False,
 )

@@ -3,24 +3,16 @@
 It may run beside the server that serves them: what is appended meanwhile is not looked at.
 """
 
-import json
-import sys
 import time
 from dataclasses import dataclass
 from typing import Any, Final
 
-from fastvol.cli.command import EXIT_OK, Command
+from fastvol.cli.command import EXIT_OK
 from fastvol.cli.global_flags import GlobalOptions
-from fastvol.cli.go_flags import Flag, FlagSet, ParsedFlags
-from fastvol.cli.offline import (
-    EXIT_PROBLEMS,
-    ProgressLine,
-    chosen_volumes,
-    count_words,
-    offline_body,
-    size_words,
-    volume_choice_flags,
-)
+from fastvol.cli.go_flags import Flag, ParsedFlags
+from fastvol.cli.offline import EXIT_PROBLEMS, offline_command, print_json
+from fastvol.cli.terminal import ProgressLine, count_words, size_words
+from fastvol.cli.volume_choice import chosen_volumes, volume_choice_flags
 from fastvol.errors import UsageError, VolumeDamagedError
 from fastvol.limits import MIB
 from fastvol.volume.files import VolumeFiles
@@ -30,28 +22,22 @@ from fastvol.volume.throttle import Throttle
 _MODES: Final = {mode.name.lower(): mode for mode in ScrubMode}
 
 
-def scrub_flags() -> FlagSet:
-    """The flags of ``scrub``."""
-    return FlagSet(
-        [
-            *volume_choice_flags(),
-            Flag(
-                "mode",
-                "string",
-                "full",
-                "index: only the rows; full (or local, reads): also every record they point at",
-                from_environment=False,
-            ),
-            Flag(
-                "limitMBps",
-                "int",
-                0,
-                "read no more than so many megabytes per second; 0: no limit",
-                from_environment=False,
-            ),
-            Flag("json", "bool", False, "print one JSON document", from_environment=False),
-        ]
-    )
+def _flags() -> list[Flag]:
+    return [
+        *volume_choice_flags(),
+        Flag(
+            "mode",
+            "string",
+            "full",
+            "index: only the rows; full (or local, reads): also every record they point at",
+        ),
+        Flag(
+            "limitMBps",
+            "int",
+            0,
+            "read no more than so many megabytes per second; 0: no limit",
+        ),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +70,7 @@ def _scrub(parsed: ParsedFlags, _options: GlobalOptions) -> int:
         total.add(one.result)
     seconds = sum(one.seconds for one in scrubbed)
     if parsed.values["json"]:
-        json.dump(_document(scrubbed, total, mode, seconds), sys.stdout, indent=2)
-        print()
+        print_json(_document(scrubbed, total, mode, seconds))
     else:
         print(_summary(total, seconds))
     return EXIT_PROBLEMS if total.findings else EXIT_OK
@@ -162,11 +147,10 @@ def _document(
     }
 
 
-COMMAND = Command(
-    name="scrub",
+COMMAND = offline_command(
+    "scrub",
+    _scrub,
+    flags=_flags,
     example="scrub -dir=/data -mode=full -limitMBps=100",
     description="check index and records of volumes on disk; exit status 1 when something is wrong",
-    flags=scrub_flags,
-    body=offline_body("scrub", _scrub),
-    reads_environment=False,
 )

@@ -13,6 +13,7 @@ Source of the rules: ``weed/storage/super_block/super_block.go``.
 
 from __future__ import annotations
 
+import os
 import struct
 from dataclasses import dataclass
 from typing import Final
@@ -22,6 +23,7 @@ from fastvol.formats.ttl import TTL
 
 SUPER_BLOCK_BYTES: Final = 8
 EXTRA_BYTES_MAX: Final = 65534
+_EXTRA_BYTES_STORED_MAX: Final = (1 << 16) - 1
 VERSIONS: Final = (1, 2, 3)
 _LAYOUT: Final = struct.Struct(">BB2sHH")
 assert _LAYOUT.size == SUPER_BLOCK_BYTES
@@ -63,6 +65,14 @@ class SuperBlock:
             len(extra),
         )
         return head + extra
+
+    @classmethod
+    def read(cls, dat_fd: int) -> SuperBlock:
+        """The super block of a data file.
+
+        :exc:`OSError` when it cannot be read, :exc:`ValueError` as :meth:`from_bytes`.
+        """
+        return cls.from_bytes(os.pread(dat_fd, SUPER_BLOCK_BYTES + _EXTRA_BYTES_STORED_MAX, 0))
 
     @classmethod
     def from_bytes(cls, stored: bytes) -> SuperBlock:

@@ -4,6 +4,8 @@ import os
 from typing import Final
 
 from fastvol.errors import DiskIOError
+from fastvol.formats import file_range
+from fastvol.formats.file_range import FileEndsError
 from fastvol.limits import MIB
 
 _READ_STEP_BYTES: Final = 1 * MIB
@@ -27,15 +29,9 @@ def read_exactly(fd: int, length: int, offset: int) -> bytes:
     Raises:
         DiskIOError: the file cannot be read, or ends early.
     """
-    pieces = []
     try:
-        while length:
-            piece = os.pread(fd, min(length, _READ_STEP_BYTES), offset)
-            if not piece:
-                raise DiskIOError(f"the data file ends at {offset}")
-            pieces.append(piece)
-            offset += len(piece)
-            length -= len(piece)
+        return file_range.read_exactly(fd, length, offset)
+    except FileEndsError as error:
+        raise DiskIOError(f"the data file ends at {error.position}") from error
     except OSError as error:
         raise DiskIOError(f"read at {offset}: {error}") from error
-    return b"".join(pieces)

@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 
+from fastvol.formats.file_range import FileEndsError, read_exactly
 from fastvol.formats.index_entry import row_size
 from fastvol.limits import LEVELDB_SAMPLE_ROWS
 
@@ -32,14 +33,11 @@ class IndexLog:
             first += count
 
     def _read(self, first: int, count: int) -> bytes:
-        length = count * self.row_bytes
-        block = os.pread(self.fd, length, first * self.row_bytes)
-        while len(block) < length:
-            more = os.pread(self.fd, length - len(block), first * self.row_bytes + len(block))
-            if not more:
-                raise OSError(f"the index ends within row {first + len(block) // self.row_bytes}")
-            block += more
-        return block
+        try:
+            return read_exactly(self.fd, count * self.row_bytes, first * self.row_bytes)
+        except FileEndsError as error:
+            row = error.position // self.row_bytes
+            raise OSError(f"the index ends within row {row}") from error
 
     def sample(self, rows: int) -> str:
         """Names the first ``rows`` rows: a digest of some of them, the last one included.

@@ -16,9 +16,9 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Final
 
 from fastvol._cffi.crc32c import crc32c
@@ -30,7 +30,6 @@ from fastvol.errors import (
     StorageError,
     VolumeNotFoundError,
     VolumeReadOnlyError,
-    reason_of,
 )
 from fastvol.formats.file_id import FileId, parse_path, parse_volume_id
 from fastvol.formats.file_names import DAT, parse_base_name
@@ -39,7 +38,7 @@ from fastvol.formats.replica_placement import ReplicaPlacement
 from fastvol.formats.ttl import TTL
 from fastvol.limits import OFFSET_WIDTH_DEFAULT
 from fastvol.store.directory_lock import DirectoryLock
-from fastvol.volume.files import VolumeFiles
+from fastvol.volume.files import VolumeFiles, storage_errors
 from fastvol.volume.inspection import Inspection, inspect_volume
 from fastvol.volume.read_only import open_read_only
 from fastvol.volume.vacuum import VacuumPlan
@@ -131,8 +130,7 @@ class Volume:
             raise VolumeNotFoundError(f"there is no {files.data(DAT)}")
         if not writable:
             return cls(EngineVolume(open_read_only(files)), None)
-        lock = _locked(files)
-        try:
+        with _locked(files) as lock, storage_errors(files):
             settle(files)
             engine = EngineVolume.open(
                 files.directory,
@@ -141,12 +139,6 @@ class Volume:
                 files.volume_id,
                 default_offset_width=OFFSET_WIDTH_DEFAULT,
             )
-        except OSError as error:
-            lock.release()
-            raise StorageError(f"volume {files.base}: {reason_of(error)}") from error
-        except BaseException:
-            lock.release()
-            raise
         return cls(engine, lock)
 
     @classmethod
@@ -167,8 +159,7 @@ class Volume:
         """
         files = VolumeFiles.of(Path(directory), Path(directory), collection, volume_id)
         placement, lifetime = ReplicaPlacement.parse(replication), TTL.parse(ttl)
-        lock = _locked(files)
-        try:
+        with _locked(files) as lock:
             engine = EngineVolume.create(
                 files.directory,
                 files.index_directory,
@@ -177,9 +168,6 @@ class Volume:
                 replica_placement=placement,
                 ttl=lifetime,
             )
-        except BaseException:
-            lock.release()
-            raise
         return cls(engine, lock)
 
     def close(self) -> None:
@@ -193,12 +181,7 @@ class Volume:
     def __enter__(self) -> "Volume":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     # --- what it is ---------------------------------------------------------------------------
@@ -463,10 +446,16 @@ def _pairs(stored: bytes) -> dict[str, str]:
     return {str(key): str(value) for key, value in pairs.items()} if isinstance(pairs, dict) else {}
 
 
-def _locked(files: VolumeFiles) -> DirectoryLock:
+@contextmanager
+def _locked(files: VolumeFiles) -> Iterator[DirectoryLock]:
+    """Locks the directory for longer than ``with``, unless that fails."""
     lock = DirectoryLock(files.directory)
     lock.acquire()
-    return lock
+    try:
+        yield lock
+    except BaseException:
+        lock.release()
+        raise
 
 
 def _files(

@@ -18,12 +18,10 @@ the source has sorted before that one would be missed.
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from fastvol._cffi.scan import scan_to_index
-from fastvol._cffi.survey import Survey
-from fastvol.errors import NeedleCorruptedError, StorageError, reason_of
+from fastvol.errors import NeedleCorruptedError, StorageError
 from fastvol.formats.index_entry import OFFSET_UNIT, decode_row, row_size
 from fastvol.formats.needle import (
     TIMED_VERSION,
@@ -33,8 +31,8 @@ from fastvol.formats.needle import (
     decode_header,
 )
 from fastvol.formats.super_block import SUPER_BLOCK_BYTES, SuperBlock
-from fastvol.limits import OFFSET_WIDTH_DEFAULT, SURVEY_STEP_BYTES
-from fastvol.volume.files import VolumeFiles
+from fastvol.limits import OFFSET_WIDTH_DEFAULT
+from fastvol.volume.files import VolumeFiles, storage_errors
 from fastvol.volume.offset_width import find_offset_width
 from fastvol.volume.opening import open_volume
 from fastvol.volume.received import apply_incremental, write_chunks
@@ -56,31 +54,21 @@ class CopyState:
     newest_ns: int
 
 
-@contextmanager
-def _told(files: VolumeFiles) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(f"volume {files.base}: {reason_of(error)}") from error
-
-
 def state_of_copy(files: VolumeFiles) -> CopyState | None:
     """Brings the ends of a copy together and tells how far it goes; None when there is none.
 
     Raises:
         StorageError: it cannot be read, or its ends do not fit.
     """
-    with _told(files):
+    with storage_errors(files):
         settle(files)
         if not files.data(".dat").exists():
             return None
         _open_and_close(files)
         with unrepaired(files) as looked:
-            survey = Survey(
-                looked.dat_fd, version=looked.version, start=looked.first, end=looked.dat_size
-            )
-            while not survey.done:
-                survey.step(SURVEY_STEP_BYTES)
+            survey = looked.survey(report=frozenset())
+            for _ in survey.extents():
+                pass
             return CopyState(
                 looked.super_block.compaction_revision,
                 looked.version,
@@ -120,7 +108,7 @@ def replace_copy(
     Raises:
         StorageError: the copy is as it was.
     """
-    with _told(files):
+    with storage_errors(files):
         clear_way(files)
         data_path, index_path = files.data(".cpd"), files.index(".cpx")
         try:
@@ -145,7 +133,7 @@ def _write_data(
     fd = _create(path)
     try:
         write_chunks(fd, 0, chunks)
-        found = SuperBlock.from_bytes(os.pread(fd, 1 << 17, 0))
+        found = SuperBlock.read(fd)
         if super_block is not None and super_block != found:
             assert super_block.block_size == found.block_size
             os.pwrite(fd, super_block.to_bytes(), 0)
@@ -163,7 +151,7 @@ def _write_index(
     try:
         idx_fd = _create(path)
         try:
-            block = SuperBlock.from_bytes(os.pread(dat_fd, 1 << 17, 0))
+            block = SuperBlock.read(dat_fd)
             dat_size = os.fstat(dat_fd).st_size
             if chunks is None:
                 width = OFFSET_WIDTH_DEFAULT

@@ -3,13 +3,11 @@
 What a server would do when it opens the volume is told as well: read-only, and why.
 """
 
-import os
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from fastvol._cffi.survey import live_entries
 from fastvol.errors import StorageError, VolumeDamagedError, reason_of
 from fastvol.formats import file_names, volume_info
 from fastvol.formats.index_entry import row_size
@@ -21,7 +19,6 @@ from fastvol.volume.files import (
     owner_may_read,
     owner_may_write,
 )
-from fastvol.volume.index_repair import EndRepair
 from fastvol.volume.reasons import FILE_MODE, PERSISTED
 from fastvol.volume.unrepaired import UnrepairedVolume, unrepaired
 
@@ -145,7 +142,7 @@ def _describe_index(opened: UnrepairedVolume, description: Description) -> None:
         "offset_width": opened.offset_width,
         "row_bytes": row_size(opened.offset_width),
         "rows": opened.rows,
-        "partial_row_bytes": opened.idx_size % row_size(opened.offset_width),
+        "partial_row_bytes": opened.partial_row_bytes,
     }
     if opened.default_width:
         description.notes.append("nothing tells the offset width; the usual one is assumed")
@@ -153,7 +150,7 @@ def _describe_index(opened: UnrepairedVolume, description: Description) -> None:
 
 def _describe_needles(opened: UnrepairedVolume, description: Description) -> None:
     needle_map, counters = opened.load_map()
-    live, live_bytes = live_entries(needle_map, opened.version)
+    live, live_bytes = needle_map.live(opened.version)
     used = opened.dat_size - opened.first
     description.needles = {
         "live": live,
@@ -184,25 +181,6 @@ def _read_only_reasons(opened: UnrepairedVolume) -> list[str]:
     if files.data(".unavailable").exists():
         reasons.append(f"unavailable: {files.data('.unavailable').read_text(errors='replace')}")
     if opened.has_index:
-        problem = ends_problem(opened)
+        problem = opened.ends_problem()
         reasons += [problem] if problem else []
     return reasons
-
-
-def ends_problem(opened: UnrepairedVolume) -> str:
-    """How the ends of data and index differ, empty when they do not; an opening would repair it.
-
-    Raises:
-        OSError: a file cannot be read.
-    """
-    repair = EndRepair(
-        opened.files,
-        dat_fd=opened.dat_fd,
-        idx_fd=opened.idx_fd,
-        first=opened.first,
-        version=opened.version,
-        width=opened.offset_width,
-    )
-    partial = os.fstat(opened.idx_fd).st_size % row_size(opened.offset_width)
-    problem = repair.run(may_write=False).problem
-    return problem or (f"the index ends in a partial row of {partial} bytes" if partial else "")

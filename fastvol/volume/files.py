@@ -5,11 +5,13 @@ import logging
 import os
 import shutil
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from fastvol.errors import StorageError, reason_of
 from fastvol.formats.file_names import base_name
 from fastvol.volume.reasons import FILE_MODE
 
@@ -130,3 +132,12 @@ def remove_volume_files(files: VolumeFiles, *, keep_vif: bool) -> None:
     """
     extensions = [name for name in DATA_SIDE if name != ".vif" or not keep_vif]
     remove_files(files.everywhere([*extensions, *INDEX_SIDE]))
+
+
+@contextmanager
+def storage_errors(files: VolumeFiles) -> Iterator[None]:
+    """What the operating system refuses meanwhile is a :exc:`StorageError` that names the volume."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"volume {files.base}: {reason_of(error)}") from error

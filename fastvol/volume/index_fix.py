@@ -16,18 +16,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fastvol._cffi.last_rows import keep_last_rows
 from fastvol._cffi.survey import (
     NOT_RECORDS,
     Extent,
     ExtentKind,
     OffsetTooFarError,
-    Survey,
     SurveyStat,
-    keep_last_rows,
 )
-from fastvol.errors import StorageError, reason_of
-from fastvol.limits import SURVEY_LIST_MAX, SURVEY_STEP_BYTES
-from fastvol.volume.files import VolumeFiles
+from fastvol.errors import StorageError
+from fastvol.limits import SURVEY_LIST_MAX
+from fastvol.volume.files import VolumeFiles, storage_errors
 from fastvol.volume.index_replacement import replaced_index
 from fastvol.volume.unrepaired import UnrepairedVolume, unrepaired
 
@@ -81,10 +80,8 @@ def fix_index(
         StorageError: the old index is as it was.
     """
     try:
-        with unrepaired(files) as opened:
+        with storage_errors(files), unrepaired(files) as opened:
             return _fix(opened, include_deleted, progress)
-    except OSError as error:
-        raise StorageError(f"volume {files.base}: {reason_of(error)}") from error
     except OffsetTooFarError:
         raise StorageError(
             f"volume {files.base}: a record lies beyond the reach of its index's offsets"
@@ -107,19 +104,9 @@ def _fix(
     with replaced_index(files) as fd:
         if opened.has_index:
             os.fchmod(fd, os.fstat(opened.idx_fd).st_mode & 0o7777)
-        survey = Survey(
-            opened.dat_fd,
-            version=opened.version,
-            start=opened.first,
-            end=opened.dat_size,
-            idx_fd=fd,
-            offset_width=opened.offset_width,
-            report=_REPORTED,
-        )
-        while not survey.done:
-            _note_skipped(fixed, survey.step(SURVEY_STEP_BYTES))
-            if progress is not None:
-                progress(survey.stat().position, opened.dat_size)
+        survey = opened.survey(_REPORTED, new_idx_fd=fd)
+        for extent in survey.extents(progress):
+            _note_skipped(fixed, extent)
         stat = survey.stat()
         fixed.rows = keep_last_rows(
             fd, offset_width=opened.offset_width, include_deleted=include_deleted
@@ -128,10 +115,11 @@ def _fix(
     return fixed
 
 
-def _note_skipped(fixed: IndexFix, extents: list[Extent]) -> None:
-    room = SURVEY_LIST_MAX - len(fixed.skipped)
-    fixed.skipped += extents[:room]
-    fixed.skipped_more += max(0, len(extents) - room)
+def _note_skipped(fixed: IndexFix, extent: Extent) -> None:
+    if len(fixed.skipped) < SURVEY_LIST_MAX:
+        fixed.skipped.append(extent)
+    else:
+        fixed.skipped_more += 1
 
 
 def _finish(fixed: IndexFix, stat: SurveyStat) -> None:

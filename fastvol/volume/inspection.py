@@ -8,21 +8,12 @@ index. The bytes of all kinds, with the super block, add up to the size of the f
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from fastvol._cffi.survey import (
-    NOT_RECORDS,
-    Extent,
-    ExtentKind,
-    RowCheck,
-    RowFinding,
-    Survey,
-    SurveyStat,
-    live_entries,
-)
+from fastvol._cffi.row_check import RowCheck, RowFinding
+from fastvol._cffi.survey import NOT_RECORDS, Extent, ExtentKind, Survey, SurveyStat
 from fastvol.errors import DiskIOError, reason_of
-from fastvol.formats.index_entry import row_size
-from fastvol.limits import SURVEY_LIST_MAX, SURVEY_ROWS, SURVEY_STEP_BYTES
+from fastvol.limits import SURVEY_LIST_MAX, SURVEY_ROWS
 from fastvol.volume.files import VolumeFiles
-from fastvol.volume.unrepaired import UnrepairedVolume, unrepaired
+from fastvol.volume.unrepaired import UnrepairedVolume, partial_row_words, unrepaired
 
 SUSPICIOUS = NOT_RECORDS | {ExtentKind.BAD_RECORD, ExtentKind.UNINDEXED}
 
@@ -105,15 +96,8 @@ class _Inspecting:
     def run(self) -> Inspection:
         opened = self._opened
         needle_map, _ = opened.load_map()
-        live, _ = live_entries(needle_map, opened.version)
-        survey = Survey(
-            opened.dat_fd,
-            version=opened.version,
-            start=opened.first,
-            end=opened.dat_size,
-            needle_map=needle_map,
-            report=self._report | NOT_RECORDS,
-        )
+        live, _ = needle_map.live(opened.version)
+        survey = opened.survey(self._report | NOT_RECORDS, needle_map=needle_map)
         self._survey(survey)
         stat = survey.stat()
         found = Inspection(
@@ -124,7 +108,7 @@ class _Inspecting:
             offset_width=opened.offset_width,
             has_index=opened.has_index,
             rows=opened.rows,
-            partial_row_bytes=opened.idx_size % row_size(opened.offset_width),
+            partial_row_bytes=opened.partial_row_bytes,
             stat=stat,
             live=live,
             last_extent=self._last,
@@ -137,14 +121,11 @@ class _Inspecting:
         return found
 
     def _survey(self, survey: Survey) -> None:
-        while not survey.done:
-            for extent in survey.step(SURVEY_STEP_BYTES):
-                if extent.offset + extent.length == self._opened.dat_size:
-                    self._last = extent.kind
-                if self._on_extent is not None and extent.kind in self._report:
-                    self._on_extent(extent)
-            if self._progress is not None:
-                self._progress(survey.stat().position, self._opened.dat_size)
+        for extent in survey.extents(self._progress):
+            if extent.offset + extent.length == self._opened.dat_size:
+                self._last = extent.kind
+            if self._on_extent is not None and extent.kind in self._report:
+                self._on_extent(extent)
 
     def _check_rows(self, found: Inspection) -> None:
         opened = self._opened
@@ -174,10 +155,7 @@ def _sentences(found: Inspection) -> list[str]:
             sentences.append(sentence)
 
     tell(not found.has_index, "there is no index")
-    tell(
-        found.partial_row_bytes,
-        f"the index ends in a partial row of {found.partial_row_bytes} bytes",
-    )
+    tell(found.partial_row_bytes, partial_row_words(found.partial_row_bytes))
     tell(found.rows_wrong, f"{found.rows_wrong} index rows do not lead to their record")
     tell(found.lost, f"{found.lost} live needles of the index have no record")
     bad = count[ExtentKind.BAD_RECORD]

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from fastvol._cffi.survey import ExtentKind
-from fastvol.errors import StorageError, reason_of
+from fastvol.errors import StorageError
 from fastvol.limits import OFFSET_WIDTH_DEFAULT
-from fastvol.volume.files import VolumeFiles
+from fastvol.volume.files import VolumeFiles, storage_errors
 from fastvol.volume.index_fix import fix_index
 from fastvol.volume.inspection import Inspection
 from fastvol.volume.opening import open_volume
@@ -41,10 +41,8 @@ def vacuum_step(files: VolumeFiles) -> Step | None:
     words = "finish the vacuum that was committed" if finishing else "undo an unfinished vacuum"
 
     def run() -> list[str]:
-        try:
+        with storage_errors(files):
             settle(files)
-        except OSError as error:
-            raise StorageError(f"volume {files.base}: {reason_of(error)}") from error
         return []
 
     return Step(f"{words} ({', '.join(left)})", run)

@@ -17,7 +17,7 @@ from fastvol.formats import volume_info
 from fastvol.formats.index_entry import OFFSET_WIDTHS
 from fastvol.formats.needle import PADDING_UNIT, TIMED_VERSION
 from fastvol.formats.replica_placement import ReplicaPlacement
-from fastvol.formats.super_block import EXTRA_BYTES_MAX, SUPER_BLOCK_BYTES, SuperBlock
+from fastvol.formats.super_block import SUPER_BLOCK_BYTES, SuperBlock
 from fastvol.formats.volume_info import VolumeInfo
 from fastvol.index.kinds import IN_MEMORY, IndexOptions
 from fastvol.index.loading import Access, LoadedMap, load_needle_map
@@ -205,8 +205,7 @@ class _Opening:
     def _read_super_block(self, dat_fd: int, info: VolumeInfo) -> SuperBlock:
         where = f"volume {self._files.base} super block"
         try:
-            head = os.pread(dat_fd, SUPER_BLOCK_BYTES + EXTRA_BYTES_MAX + 1, 0)
-            super_block = SuperBlock.from_bytes(head)
+            super_block = SuperBlock.read(dat_fd)
         except ValueError as error:
             raise VolumeDamagedError(f"cannot read {where}: {error}") from error
         if super_block.block_size % PADDING_UNIT:

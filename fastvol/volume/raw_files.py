@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fastvol.errors import VolumeDamagedError, reason_of
 from fastvol.formats.needle import PADDING_UNIT
-from fastvol.formats.super_block import EXTRA_BYTES_MAX, SUPER_BLOCK_BYTES, SuperBlock
+from fastvol.formats.super_block import SuperBlock
 from fastvol.volume.files import VolumeFiles, open_file
 
 
@@ -91,8 +91,7 @@ def read_super_block(files: VolumeFiles, dat_fd: int) -> SuperBlock:
     """
     path = files.data(".dat")
     try:
-        head = os.pread(dat_fd, SUPER_BLOCK_BYTES + EXTRA_BYTES_MAX + 1, 0)
-        super_block = SuperBlock.from_bytes(head)
+        super_block = SuperBlock.read(dat_fd)
     except (OSError, ValueError) as error:
         raise VolumeDamagedError(f"{path}: {reason_of(error)}") from error
     if super_block.block_size % PADDING_UNIT:

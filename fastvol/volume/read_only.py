@@ -11,7 +11,6 @@ from fastvol._cffi.volume import NativeVolume
 from fastvol.errors import StorageError, VolumeDamagedError, reason_of
 from fastvol.formats.needle import TIMED_VERSION
 from fastvol.formats.volume_info import VolumeInfo
-from fastvol.volume.description import ends_problem
 from fastvol.volume.files import VolumeFiles
 from fastvol.volume.index_rebuild import index_in_memory
 from fastvol.volume.last_write import last_write_second
@@ -59,7 +58,7 @@ def _open(looked: UnrepairedVolume) -> OpenedVolume:
                 name=files.base,
             )
             looked = replace(looked, idx_fd=made_fd)
-        if problem := ends_problem(looked):
+        if problem := looked.ends_problem():
             problems.append(problem)
         needle_map, counters = looked.load_map()
         modified = int(os.fstat(dat_fd).st_mtime)

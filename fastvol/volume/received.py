@@ -184,7 +184,7 @@ class _IncrementalAppend:
             raw.files,
             dat_fd=self._dat_fd,
             idx_fd=self._idx_fd,
-            first=raw.super_block.block_size,
+            first=raw.first,
             version=raw.version,
             width=raw.offset_width,
         ).run(may_write=True)

@@ -17,7 +17,6 @@ from typing import Final
 
 from fastvol._cffi import fault as native
 from fastvol._cffi import scrub as core
-from fastvol._cffi.fault import NativeFaultError
 from fastvol._cffi.scrub import NativeScrub, ScrubFinding
 from fastvol.errors import FastvolError, StorageError
 from fastvol.formats.index_entry import row_size
@@ -275,19 +274,10 @@ class _Scrub:
         )
 
     def _reason(self, finding: ScrubFinding) -> str:
-        fault = NativeFaultError(
-            finding.code,
-            sys_errno=finding.sys_errno,
-            part=finding.part,
-            found_id=finding.fault_id,
-            found_size=finding.fault_size,
-            computed=finding.computed,
-            stored=finding.stored,
-            offset=finding.start,
-        )
-        if finding.code == native.BAD_NEEDLE:
+        fault = finding.fault
+        if fault.code == native.BAD_NEEDLE:
             return f"invalid needle size {finding.want_size}: size invalid"
-        if finding.code == native.IO_ERROR:
+        if fault.code == native.IO_ERROR:
             return f"read {self._raw.dat_path}: {fault.os_text}"
         return str(
             read_error(fault, self._names, needle_id=finding.found_id, want_size=finding.want_size)

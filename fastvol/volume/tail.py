@@ -10,13 +10,15 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from fastvol.errors import DiskIOError, NeedleCorruptedError, reason_of
+from fastvol.formats.file_range import FileEndsError
 from fastvol.formats.needle import HEADER_BYTES
 from fastvol.limits import TAIL_CHUNK_BYTES
+from fastvol.volume.block_reader import BlockReader
 from fastvol.volume.facts import VolumeFacts
 from fastvol.volume.live_files import live_files
 from fastvol.volume.raw_files import RawFiles
 from fastvol.volume.since import find_first_since
-from fastvol.volume.visitor import BlockReader, Record, VisitStop, visit_records
+from fastvol.volume.visitor import Record, VisitStop, visit_records
 
 
 class TailChunk(NamedTuple):
@@ -112,10 +114,8 @@ class TailCursor:
                 yield from _pieces(reader, record)
                 self._position = record.end
                 self.newest_ns = max(self.newest_ns, record.append_at_ns)
-        except OSError as error:
+        except (OSError, FileEndsError) as error:
             raise DiskIOError(f"read {raw.dat_path}: {reason_of(error)}") from error
-        except EOFError as error:
-            raise DiskIOError(f"read {raw.dat_path}: {error}") from error
         if visit.stopped is VisitStop.TORN:
             raise NeedleCorruptedError(
                 f"{raw.dat_path}: needle header at offset {visit.position} leads nowhere: "

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from fastvol._cffi.compact_map import CompactMap, NeedleCounters
+from fastvol._cffi.survey import ExtentKind, Survey
 from fastvol.errors import VolumeDamagedError, reason_of
 from fastvol.formats import volume_info
 from fastvol.formats.index_entry import OFFSET_WIDTHS, row_size
@@ -19,6 +20,7 @@ from fastvol.formats.super_block import SuperBlock
 from fastvol.formats.volume_info import VolumeInfo
 from fastvol.limits import OFFSET_WIDTH_DEFAULT
 from fastvol.volume.files import VolumeFiles
+from fastvol.volume.index_repair import EndRepair
 from fastvol.volume.offset_width import find_offset_width
 from fastvol.volume.raw_files import RawFiles, open_data, open_index, read_super_block
 
@@ -49,6 +51,11 @@ class UnrepairedVolume(RawFiles):
         """Whole rows of the index."""
         return self.idx_size // row_size(self.offset_width)
 
+    @property
+    def partial_row_bytes(self) -> int:
+        """What follows the last whole row of the index."""
+        return self.idx_size % row_size(self.offset_width)
+
     def load_map(self) -> tuple[CompactMap, NeedleCounters]:
         """What the index says; empty without one.
 
@@ -59,6 +66,52 @@ class UnrepairedVolume(RawFiles):
         if not self.has_index:
             return needle_map, NeedleCounters()
         return needle_map, needle_map.load(self.idx_fd, self.offset_width, self.version)
+
+    def survey(
+        self,
+        report: frozenset[ExtentKind],
+        *,
+        needle_map: CompactMap | None = None,
+        new_idx_fd: int = NO_INDEX,
+    ) -> Survey:
+        """A survey of the data file from its first record to its end.
+
+        Args:
+            report, needle_map: as of :class:`Survey`.
+            new_idx_fd: an empty file that gets a row for every record.
+        """
+        return Survey(
+            self.dat_fd,
+            version=self.version,
+            start=self.first,
+            end=self.dat_size,
+            needle_map=needle_map,
+            idx_fd=new_idx_fd,
+            offset_width=self.offset_width,
+            report=report,
+        )
+
+    def ends_problem(self) -> str:
+        """How the ends of data and index differ, empty when they do not; opening would repair it.
+
+        Raises:
+            OSError: a file cannot be read.
+        """
+        repair = EndRepair(
+            self.files,
+            dat_fd=self.dat_fd,
+            idx_fd=self.idx_fd,
+            first=self.first,
+            version=self.version,
+            width=self.offset_width,
+        )
+        problem = repair.run(may_write=False).problem
+        return problem or partial_row_words(self.partial_row_bytes)
+
+
+def partial_row_words(count: int) -> str:
+    """What is wrong with an index that ends in so many bytes of a row; empty for none."""
+    return f"the index ends in a partial row of {count} bytes" if count else ""
 
 
 @contextmanager

@@ -6,16 +6,12 @@ here: a record with a negative size ends the visit, and space that was never wri
 tombstones of needle 0.
 """
 
-import os
 from collections.abc import Iterator
-from typing import Final
 
 from fastvol._cffi.visit import CHECK, FIELDS, PASS_ZEROS, Record, RecordBatch, VisitStop
 from fastvol.limits import SCRUB_STEP_BYTES, VISIT_BATCH_RECORDS
 
-__all__ = ["BlockReader", "Record", "RecordVisit", "VisitStop", "visit_records"]
-
-_BLOCK_BYTES: Final = 1 << 20
+__all__ = ["Record", "RecordVisit", "VisitStop", "visit_records"]
 
 
 class RecordVisit:
@@ -85,44 +81,3 @@ def visit_records(
     """
     mode = (FIELDS if fields else 0) | (CHECK if check else 0) | (PASS_ZEROS if pass_zeros else 0)
     return RecordVisit(dat_fd, first, end, version, mode)
-
-
-class BlockReader:
-    """Reads ranges that follow each other, many small ones with one call."""
-
-    def __init__(self, fd: int, end: int) -> None:
-        """Nothing behind byte offset ``end`` is read."""
-        self._fd = fd
-        self._end = end
-        self._start = 0
-        self._block = b""
-
-    def read(self, offset: int, length: int) -> bytes:
-        """Exactly these bytes.
-
-        Raises:
-            OSError: the operating system's refusal.
-            EOFError: the file, or what may be read of it, ends before.
-        """
-        if offset + length > self._end:
-            raise EOFError(f"the file ends at {self._end}")
-        if length >= _BLOCK_BYTES:
-            return self._whole(offset, length)
-        at = offset - self._start
-        if at < 0 or at + length > len(self._block):
-            self._block = os.pread(self._fd, min(_BLOCK_BYTES, self._end - offset), offset)
-            self._start, at = offset, 0
-        if at + length > len(self._block):
-            return self._whole(offset, length)
-        return self._block[at : at + length]
-
-    def _whole(self, offset: int, length: int) -> bytes:
-        parts = []
-        while length > 0:
-            part = os.pread(self._fd, length, offset)
-            if not part:
-                raise EOFError(f"the file ends at {offset}")
-            parts.append(part)
-            offset += len(part)
-            length -= len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -18,6 +18,7 @@
 #define fv_map_delete lean_map_delete
 #define fv_map_remove lean_map_remove
 #define fv_map_scan lean_map_scan
+#define fv_map_live lean_map_live
 #define fv_map_sync lean_map_sync
 #define fv_map_count lean_map_count
 #define fv_map_memory lean_map_memory

@@ -12,14 +12,11 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from fastvol._cffi.crc32c import crc32c
+from volume_kit import create, needle, open_volume
+
 from fastvol.errors import NeedleNotFoundError, StorageError, VolumeReadOnlyError
-from fastvol.formats.needle import Needle
-from fastvol.formats.replica_placement import ReplicaPlacement
-from fastvol.formats.ttl import EMPTY
 from fastvol.store.compaction_recovery import reconcile_compactions
 from fastvol.volume.vacuum import VacuumPlan
-from fastvol.volume.volume import Volume
 
 COOKIE = 0x1234
 RUNS_MAX = 300
@@ -34,18 +31,11 @@ class Run:
         self.failures = 0
         self.in_doubt: dict[int, bytes | None] = {}
         """Refused, and the files could not be cut back: the next opening may find it whole."""
-        self.volume = Volume.create(
-            directory,
-            directory,
-            "",
-            1,
-            replica_placement=ReplicaPlacement.parse("000"),
-            ttl=EMPTY,
-        )
+        self.volume = create(directory, 1)
 
     def write(self, key: int, data: bytes) -> None:
-        needle = Needle(key, COOKIE, data, checksum=crc32c(data))
-        self._attempt(lambda: self.volume.write(needle), key, data)
+        one = needle(key, data, cookie=COOKIE)
+        self._attempt(lambda: self.volume.write(one), key, data)
 
     def delete(self, key: int) -> None:
         self._attempt(lambda: self.volume.delete(key, COOKIE, 0), key, None)
@@ -103,7 +93,7 @@ class Run:
         """Without faults: nothing acknowledged is missing, nothing refused is there."""
         self.volume.close()
         reconcile_compactions(self.directory, self.directory, loaded=())
-        self.volume = Volume.open(self.directory, self.directory, "", 1, default_offset_width=5)
+        self.volume = open_volume(self.directory, 1)
         assert not self.volume.read_only, self.volume.read_only_reasons
         for key, data in self.in_doubt.items():
             if self.read(key) == data:

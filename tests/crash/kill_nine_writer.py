@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 from typing import cast
 
-from fastvol._cffi.crc32c import crc32c
+from volume_kit import needle, open_volume
+
 from fastvol._cffi.vacuum import Order
-from fastvol.formats.needle import Needle
 from fastvol.index.kinds import IndexKind, IndexOptions
 from fastvol.volume.vacuum import VacuumPlan
 from fastvol.volume.volume import Volume
@@ -54,7 +54,7 @@ def work(volume: Volume, thread: int, seed: int, version: int) -> None:
             volume.delete(key, cookie(key), 0)
         else:
             data = payload(key, version)
-            volume.write(Needle(key, cookie(key), data, checksum=crc32c(data)))
+            volume.write(needle(key, data, cookie=cookie(key)))
             if operation == "durable":
                 volume.commit()
         tell(f"done {thread}")
@@ -72,7 +72,7 @@ def vacuum(volume: Volume, seed: int) -> None:
 def main() -> None:
     directory, seed, version = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     index = IndexOptions(cast(IndexKind, sys.argv[4]))
-    volume = Volume.open(directory, directory, "", 1, default_offset_width=5, index=index)
+    volume = open_volume(directory, 1, index=index)
     if volume.read_only:
         tell(f"refused: {volume.read_only_reasons}")
         sys.exit(1)

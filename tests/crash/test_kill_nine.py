@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pytest
 from kill_nine_writer import cookie, payload
+from volume_kit import create, open_volume
 
 from fastvol.errors import NeedleNotFoundError
-from fastvol.formats.replica_placement import ReplicaPlacement
-from fastvol.formats.ttl import EMPTY
 from fastvol.index.kinds import IndexKind, IndexOptions
 from fastvol.store.compaction_recovery import reconcile_compactions
 from fastvol.volume.volume import Volume
@@ -132,9 +131,7 @@ def run_and_kill(
 def test_every_acknowledged_operation_survives(tmp_path: Path, kind: IndexKind) -> None:
     """With a map that is a cache of the index as well as with one in memory."""
     rounds = ROUNDS[kind]
-    Volume.create(
-        tmp_path, tmp_path, "", 1, replica_placement=ReplicaPlacement.parse("000"), ttl=EMPTY
-    ).close()
+    create(tmp_path, 1).close()
     seed = random.randrange(1 << 30)
     print("seed", seed)
     chance = random.Random(seed)
@@ -144,9 +141,7 @@ def test_every_acknowledged_operation_survives(tmp_path: Path, kind: IndexKind) 
         vacuumed = round_number % 2 == 0
         run_and_kill(tmp_path, seed + round_number, model, chance, kind, vacuumed=vacuumed)
         reconcile_compactions(tmp_path, tmp_path, loaded=())
-        volume = Volume.open(
-            tmp_path, tmp_path, "", 1, default_offset_width=5, index=IndexOptions(kind)
-        )
+        volume = open_volume(tmp_path, 1, index=IndexOptions(kind))
         revisions.add(volume.super_block.compaction_revision)
         assert not volume.read_only, volume.read_only_reasons
         model.check(volume)

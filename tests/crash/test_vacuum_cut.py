@@ -7,12 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from volume_kit import create, needle, open_volume
 
-from fastvol._cffi.crc32c import crc32c
 from fastvol.errors import NeedleNotFoundError
-from fastvol.formats.needle import Needle
-from fastvol.formats.replica_placement import ReplicaPlacement
-from fastvol.formats.ttl import EMPTY
 from fastvol.store.compaction_recovery import reconcile_compactions
 from fastvol.volume import vacuum, vacuum_files
 from fastvol.volume.vacuum import VacuumPlan
@@ -34,19 +31,11 @@ GONE = [*range(1, 11), 103]
 
 
 def put(volume: Volume, key: int) -> None:
-    data = payload(key)
-    volume.write(Needle(key, COOKIE, data, checksum=crc32c(data)))
+    volume.write(needle(key, payload(key), cookie=COOKIE))
 
 
 def make(directory: Path, volume_id: int) -> None:
-    volume = Volume.create(
-        directory,
-        directory,
-        "",
-        volume_id,
-        replica_placement=ReplicaPlacement.parse("000"),
-        ttl=EMPTY,
-    )
+    volume = create(directory, volume_id)
     for key in range(1, 21):
         put(volume, key)
     for key in range(1, 11):
@@ -67,7 +56,7 @@ def dying(real: Callable[..., Any], steps: Iterator[int], last: int) -> Callable
 
 def vacuum_and_die(directory: Path, volume_id: int, last: int) -> None:
     steps = iter(range(1, STEPS_MAX))
-    volume = Volume.open(directory, directory, "", volume_id, default_offset_width=5)
+    volume = open_volume(directory, volume_id)
     os.fsync = dying(os.fsync, steps, last)
     os.pwrite = dying(os.pwrite, steps, last)
     for owner, name in (
@@ -106,7 +95,7 @@ def test_a_vacuum_cut_at_every_step(tmp_path: Path) -> None:
     reconcile_compactions(tmp_path, tmp_path, loaded=())
     revisions = set()
     for volume_id in range(1, died + 2):
-        volume = Volume.open(tmp_path, tmp_path, "", volume_id, default_offset_width=5)
+        volume = open_volume(tmp_path, volume_id)
         assert not volume.read_only
         revisions.add(volume.super_block.compaction_revision)
         # Those of the last three may not have been written yet.

@@ -10,14 +10,12 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from volume_kit import create, needle, open_volume
 
-from fastvol._cffi.crc32c import crc32c
 from fastvol._cffi.vacuum import Order
 from fastvol.errors import CookieMismatchError, NeedleNotFoundError
 from fastvol.formats.index_entry import iter_rows
 from fastvol.formats.needle import Needle, actual_size, decode
-from fastvol.formats.replica_placement import ReplicaPlacement
-from fastvol.formats.ttl import EMPTY
 from fastvol.index.kinds import IN_MEMORY, IndexOptions
 from fastvol.volume.vacuum import VacuumPlan
 from fastvol.volume.volume import Volume
@@ -51,13 +49,9 @@ class VolumeModel(RuleBasedStateMachine):
     @initialize(version=st.sampled_from([1, 2, 3]), width=st.sampled_from([4, 5]), index=INDEXES)
     def create(self, version: int, width: int, index: IndexOptions) -> None:
         self.version, self.width, self.index = version, width, index
-        self.volume = Volume.create(
+        self.volume = create(
             self.directory,
-            self.directory,
-            "",
             1,
-            replica_placement=ReplicaPlacement.parse("000"),
-            ttl=EMPTY,
             version=version,
             offset_width=width,
             index=index,
@@ -77,10 +71,8 @@ class VolumeModel(RuleBasedStateMachine):
         return self.directory / f"1{extension}"
 
     def _open(self) -> None:
-        self.volume = Volume.open(
+        self.volume = open_volume(
             self.directory,
-            self.directory,
-            "",
             1,
             default_offset_width=self.width,
             index=self.index,
@@ -90,8 +82,7 @@ class VolumeModel(RuleBasedStateMachine):
     @rule(key=KEYS, data=DATA, name=st.sampled_from([b"", b"name.txt"]))
     def write(self, key: int, data: bytes, name: bytes) -> None:
         flags = Needle.HAS_NAME if name else 0
-        needle = Needle(key, COOKIE, data, flags=flags, name=name, checksum=crc32c(data))
-        result = self.volume.write(needle)
+        result = self.volume.write(needle(key, data, cookie=COOKIE, flags=flags, name=name))
         assert result.unchanged == (bool(data) and self.content.get(key) == data)
         if not result.unchanged:
             self._note(key, data)
@@ -102,7 +93,7 @@ class VolumeModel(RuleBasedStateMachine):
         live = sorted(key for key, data in self.content.items() if data is not None)
         key = live[round(share * (len(live) - 1))]
         with pytest.raises(CookieMismatchError):
-            self.volume.write(Needle(key, COOKIE + 1, b"other", checksum=crc32c(b"other")))
+            self.volume.write(needle(key, b"other", cookie=COOKIE + 1))
 
     @rule(key=KEYS)
     def delete(self, key: int) -> None:

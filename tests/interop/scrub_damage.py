@@ -5,16 +5,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from volume_kit import create, named
+
 from fastvol._cffi.crc32c import crc32c, legacy
 from fastvol.formats.index_entry import IndexEntry, encode_row, iter_rows
-from fastvol.formats.needle import Needle, actual_size
-from fastvol.formats.replica_placement import ReplicaPlacement
-from fastvol.formats.ttl import EMPTY
-from fastvol.volume.volume import Volume
+from fastvol.formats.needle import actual_size
 
 ROW: Final = 17
 LARGE: Final = 300_000
-NAMED: Final = Needle.HAS_NAME | Needle.HAS_MIME | Needle.HAS_LAST_MODIFIED
 
 
 class Files:
@@ -50,29 +48,10 @@ class Files:
 def build(directory: Path, volume_id: int, version: int = 3) -> None:
     """A volume of 9 rows: needles 1..5 (3 is large), 2 overwritten, 4 deleted, 6 and 7 empty files,
     the latter deleted."""
-    volume = Volume.create(
-        directory,
-        directory,
-        "",
-        volume_id,
-        replica_placement=ReplicaPlacement.parse("000"),
-        ttl=EMPTY,
-        version=version,
-    )
+    volume = create(directory, volume_id, version=version)
 
     def put(key: int, data: bytes) -> None:
-        volume.write(
-            Needle(
-                key,
-                key * 77,
-                data,
-                flags=NAMED,
-                name=b"name",
-                mime=b"a/b",
-                last_modified=1700000000,
-                checksum=crc32c(data),
-            )
-        )
+        volume.write(named(key, data, cookie=key * 77, name=b"name", mime=b"a/b"))
 
     for key in (1, 2, 3, 4, 5):
         put(key, bytes([key]) * (LARGE if key == 3 else 50 + key))

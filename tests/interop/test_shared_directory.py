@@ -22,12 +22,12 @@ from cluster import (
 from daemons import START_SECONDS_MAX, wait_until
 from forms import form, part
 from http_calls import get, request
+from volume_kit import create, needle, open_volume
 
 from fastvol._cffi.crc32c import crc32c
 from fastvol.errors import NeedleNotFoundError
 from fastvol.formats.file_id import format_file_id
 from fastvol.formats.needle import Needle
-from fastvol.formats.replica_placement import ReplicaPlacement
 from fastvol.formats.ttl import EMPTY, TTL
 from fastvol.volume.volume import Volume
 
@@ -75,17 +75,16 @@ class Stored:
         flags |= Needle.IS_COMPRESSED if self.compressed else 0
         flags |= Needle.HAS_TTL if self.ttl.count else 0
         flags |= Needle.HAS_PAIRS if self.pairs else 0
-        return Needle(
+        return needle(
             self.key,
-            self.cookie,
             self.payload,
+            cookie=self.cookie,
             flags=flags,
             name=self.name,
             mime=self.mime,
             pairs=f"{{{pairs}}}".encode() if pairs else b"",
             ttl=self.ttl,
             last_modified=MODIFIED,
-            checksum=crc32c(self.payload),
         )
 
 
@@ -98,24 +97,16 @@ class Shelf:
 
     def create(self) -> None:
         for volume_id in (PLAIN, PICTURES, EXPIRING, OLD):
-            Volume.create(
+            create(
                 self.directory,
-                self.directory,
-                COLLECTION.get(volume_id, ""),
                 volume_id,
-                replica_placement=ReplicaPlacement.parse("000"),
+                collection=COLLECTION.get(volume_id, ""),
                 ttl=VOLUME_TTL.get(volume_id, EMPTY),
                 version=VERSION.get(volume_id, 3),
             ).close()
 
     def open(self, volume_id: int) -> Volume:
-        return Volume.open(
-            self.directory,
-            self.directory,
-            COLLECTION.get(volume_id, ""),
-            volume_id,
-            default_offset_width=5,
-        )
+        return open_volume(self.directory, volume_id, collection=COLLECTION.get(volume_id, ""))
 
     def remember(self, item: Stored) -> Stored:
         self.stored[item.volume, item.key] = item

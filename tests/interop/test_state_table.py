@@ -15,12 +15,10 @@ from pathlib import Path
 import pytest
 from cluster import FASTVOL, Server, master_server, started, volume_server, volume_status, weed
 from http_calls import get
+from volume_kit import create, needle, open_volume
 
-from fastvol._cffi.crc32c import crc32c
 from fastvol.formats.file_id import format_file_id
 from fastvol.formats.needle import Needle
-from fastvol.formats.replica_placement import ReplicaPlacement
-from fastvol.formats.ttl import EMPTY
 from fastvol.volume.vacuum import VacuumPlan
 from fastvol.volume.volume import Volume
 
@@ -42,29 +40,12 @@ NONE: frozenset[int] = frozenset()
 
 def write(volume: Volume, key: int, data: bytes) -> None:
     flags = Needle.HAS_NAME | Needle.HAS_LAST_MODIFIED if data else 0
-    volume.write(
-        Needle(
-            key,
-            COOKIE,
-            data,
-            flags=flags,
-            name=b"n",
-            last_modified=1_700_000_000,
-            checksum=crc32c(data),
-        )
-    )
+    fields = {"flags": flags, "name": b"n", "last_modified": 1_700_000_000}
+    volume.write(needle(key, data, cookie=COOKIE, **fields))
 
 
 def make(directory: Path, volume_id: int, version: int = 3) -> None:
-    volume = Volume.create(
-        directory,
-        directory,
-        "",
-        volume_id,
-        replica_placement=ReplicaPlacement.parse("000"),
-        ttl=EMPTY,
-        version=version,
-    )
+    volume = create(directory, volume_id, version=version)
     for key, data in {**CONTENT, 2: b"two", 4: b"four"}.items():
         if key != 6:
             write(volume, key, data)
@@ -102,9 +83,7 @@ class Files:
 
     def build_vacuum(self) -> None:
         """``.cpd`` and ``.cpx``, as before the commit."""
-        volume = Volume.open(
-            self.directory, self.directory, "", self.volume_id, default_offset_width=5
-        )
+        volume = open_volume(self.directory, self.volume_id)
         volume.compact(VacuumPlan())
         for extension in (".cpd", ".cpx"):
             shutil.copy(self.path(extension), self.path(extension + ".kept"))
@@ -273,15 +252,7 @@ def test_a_bad_volume_does_not_stop_its_neighbours(tmp_path: Path) -> None:
     for volume_id in (1, 2):
         make(directory, volume_id)
     Files(directory, 2).patch(".dat", 0, b"\x09")
-    narrow = Volume.create(
-        directory,
-        directory,
-        "",
-        3,
-        replica_placement=ReplicaPlacement.parse("000"),
-        ttl=EMPTY,
-        offset_width=4,
-    )
+    narrow = create(directory, 3, offset_width=4)
     write(narrow, 1, CONTENT[1])
     narrow.close()
     before = Files(directory, 2).path(".dat").read_bytes()

@@ -8,6 +8,7 @@ from cluster import Server, joined, master_server, started, volume_rpc, volume_s
 from daemons import START_SECONDS_MAX, wait_until
 from http_calls import CALL_SECONDS_MAX
 from scrub_damage import build
+from volume_kit import open_volume
 
 from fastvol.pb import volume_server_pb2 as pb
 from fastvol.volume.files import VolumeFiles
@@ -43,7 +44,7 @@ def twin_fixture(server: tuple[Server, Path], tmp_path: Path) -> Iterator[Volume
     for extension in (".dat", ".idx", ".vif"):
         path = server[1] / f"{VOLUME}{extension}"
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    volume = Volume.open(tmp_path, tmp_path, "", VOLUME, default_offset_width=5)
+    volume = open_volume(tmp_path, VOLUME)
     yield volume
     volume.close()
 

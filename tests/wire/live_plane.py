@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
+from volume_kit import create
 
 from fastvol._cffi.serve import NativeServer, ServeCounts
-from fastvol.formats.replica_placement import ReplicaPlacement
 from fastvol.formats.ttl import TTL
 from fastvol.http.delete import DeleteHandler
 from fastvol.http.guard import OpenGuard
@@ -85,14 +85,7 @@ class LivePlane:
         self._native.set_fast_write(fast_write)
 
     def add_volume(self, volume_id: int, *, ttl: str = "", replication: str = "000") -> Volume:
-        volume = Volume.create(
-            self._directory,
-            self._directory,
-            "",
-            volume_id,
-            replica_placement=ReplicaPlacement.parse(replication),
-            ttl=TTL.parse(ttl),
-        )
+        volume = create(self._directory, volume_id, replication=replication, ttl=TTL.parse(ttl))
         self.store.table[volume_id] = volume
         self._native.put_volume(volume_id, volume.native)
         return volume

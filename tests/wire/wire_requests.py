@@ -8,7 +8,8 @@ import socket
 import struct
 import time
 
-from fastvol._cffi.crc32c import crc32c
+from volume_kit import needle
+
 from fastvol.formats.needle import Needle
 from fastvol.volume.volume import Volume
 from tests.wire.live_plane import LivePlane
@@ -26,8 +27,7 @@ def store(volume: Volume, key: int, data: bytes, **fields: object) -> None:
     values: dict[str, object] = {"name": b"n", "last_modified": 1_700_000_000, **fields}
     flags = Needle.HAS_NAME | Needle.HAS_LAST_MODIFIED
     flags |= Needle.HAS_PAIRS if "pairs" in fields else 0
-    needle = Needle(id=key, cookie=0x1234, data=data, flags=flags, checksum=crc32c(data), **values)  # type: ignore[arg-type]
-    volume.write(needle)
+    volume.write(needle(key, data, cookie=0x1234, flags=flags, **values))
 
 
 def fill(plane: LivePlane) -> Volume:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from offline_kit import create, filled, put, snapshot, tool, tool_json
+from offline_kit import create, filled, put, tool, tool_json
+from volume_kit import snapshot_with_times
 
 from fastvol.formats.index_entry import encode_row
 from fastvol.store.directory_lock import DirectoryLock
@@ -22,7 +23,7 @@ def damage(path: Path, at: int, content: bytes) -> None:
 
 def test_a_sound_volume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     filled(tmp_path)
-    before = snapshot(tmp_path)
+    before = snapshot_with_times(tmp_path)
     status, out, _ = tool(capsys, "check", tmp_path)
     assert status == 0
     assert "sound" in out
@@ -46,7 +47,7 @@ def test_a_sound_volume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert info["needles"]["live"] == 11
     assert info["index"]["rows"] == 14
     assert info["super_block"]["version"] == 3
-    assert snapshot(tmp_path) == before
+    assert snapshot_with_times(tmp_path) == before
 
 
 def test_every_range_is_listed_when_asked(
@@ -117,13 +118,13 @@ def test_what_is_wrong_is_told_and_mended(
 ) -> None:
     filled(tmp_path)
     harm(tmp_path)
-    before = snapshot(tmp_path)
+    before = snapshot_with_times(tmp_path)
     status, out, _ = tool(capsys, "check", tmp_path)
     assert words in out
     assert status == (0 if harm is _unfinished_vacuum else 1)
     info, _, _ = tool(capsys, "info", tmp_path)
     assert info == (1 if harm not in (_no_index, _wrong_row) else 0)
-    assert snapshot(tmp_path) == before
+    assert snapshot_with_times(tmp_path) == before
     status, out, _ = tool(capsys, "check", "-repair", tmp_path)
     assert status == 0, out
     status, out, _ = tool(capsys, "check", tmp_path)
@@ -153,11 +154,11 @@ def test_a_marked_volume_keeps_its_ends(tmp_path: Path, capsys: pytest.CaptureFi
     assert '"readOnly":  true' in vif.read_text()
     assert tool(capsys, "info", tmp_path)[0] == 0
     _torn_tail(tmp_path)
-    before = snapshot(tmp_path)
+    before = snapshot_with_times(tmp_path)
     status, out, _ = tool(capsys, "check", "-repair", tmp_path)
     assert status == 1
     assert "still read-only: its .vif says read-only" in out
-    assert snapshot(tmp_path) == before
+    assert snapshot_with_times(tmp_path) == before
 
 
 def test_a_served_directory_is_left_alone(
@@ -254,7 +255,7 @@ def test_any_bytes_are_explained(
         for at, content in places:
             damage(directory / name, at + (8 if name == "7.dat" else 0), content)
     (directory / "7.idx").write_bytes((directory / "7.idx").read_bytes()[cut:])
-    before = snapshot(directory)
+    before = snapshot_with_times(directory)
     found = inspect_volume(VolumeFiles.of(directory, directory, "", 7))
     assert found.super_block_bytes + sum(found.stat.bytes.values()) == found.dat_size
-    assert snapshot(directory) == before
+    assert snapshot_with_times(directory) == before

@@ -10,7 +10,8 @@ from pathlib import Path, PurePosixPath
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from offline_kit import MODIFIED, create, filled, put, snapshot, tool, tool_json
+from offline_kit import MODIFIED, create, filled, put, tool, tool_json
+from volume_kit import snapshot_with_times
 
 from fastvol import Volume
 from fastvol.cli.export_names import NameTemplate, exported_name, extension_of, safe_path
@@ -20,7 +21,7 @@ from fastvol.formats.needle import Needle
 
 def test_the_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     filled(tmp_path)
-    before = snapshot(tmp_path)
+    before = snapshot_with_times(tmp_path)
     status, out, _ = tool(capsys, "export", "-dir", tmp_path, "-volumeId=7")
     lines = out.splitlines()
     assert status == 0
@@ -30,7 +31,7 @@ def test_the_list(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(files) == 14
     assert files[-1]["name"] == "*tombstone"
     assert len(tool_json(capsys, "export", "-limit=2", tmp_path)["files"]) == 2
-    assert snapshot(tmp_path) == before
+    assert snapshot_with_times(tmp_path) == before
 
 
 def test_a_tar_and_a_directory_hold_the_same(
@@ -157,16 +158,16 @@ def test_damage_is_passed_over(tmp_path: Path, capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize("method", ["data", "index"])
 def test_compact(tmp_path: Path, capsys: pytest.CaptureFixture[str], method: str) -> None:
     filled(tmp_path)
-    before = snapshot(tmp_path)
+    before = snapshot_with_times(tmp_path)
     (report,) = tool_json(capsys, "compact", f"-method={method}", tmp_path)["volumes"]
-    after = snapshot(tmp_path)
+    after = snapshot_with_times(tmp_path)
     assert {name: after[name] for name in before} == before
     assert sorted(set(after) - set(before)) == ["7.cpd", "7.cpx"]
     assert len(after["7.cpd"][0]) == report["dat_size"] < report["dat_size_before"]
     status, out, _ = tool(capsys, "compact", "-commit", f"-method={method}", tmp_path)
     assert (status, "put in its place" in out) == (0, True)
-    assert sorted(snapshot(tmp_path)) == ["7.dat", "7.idx", "7.vif"]
-    assert snapshot(tmp_path)["7.dat"][0] == after["7.cpd"][0]
+    assert sorted(snapshot_with_times(tmp_path)) == ["7.dat", "7.idx", "7.vif"]
+    assert snapshot_with_times(tmp_path)["7.dat"][0] == after["7.cpd"][0]
     assert tool(capsys, "check", tmp_path)[0] == 0
     with Volume.open(tmp_path, 7) as volume:
         assert volume.engine.super_block.compaction_revision == 1
@@ -180,11 +181,11 @@ def test_compact_refuses_a_damaged_volume(
 ) -> None:
     filled(tmp_path)
     (tmp_path / "7.dat").write_bytes((tmp_path / "7.dat").read_bytes()[:-200])
-    before = snapshot(tmp_path)
+    before = snapshot_with_times(tmp_path)
     status, _, err = tool(capsys, "compact", "-commit", tmp_path)
     assert status == 2
     assert "must be repaired first" in err
-    assert snapshot(tmp_path) == before
+    assert snapshot_with_times(tmp_path) == before
 
 
 def test_a_tar_on_standard_output(

@@ -1,49 +1,40 @@
 """``fastvol scrub`` and ``fastvol compare``: what they print, what they return, what they leave alone."""
 
-import json
 from pathlib import Path
 
 import pytest
-from volume_kit_cli import filled, overwrite
+from offline_kit import filled, tool, tool_json
+from volume_kit import snapshot_with_times
 
 from fastvol.cli.main import main
-from fastvol.cli.offline import ProgressLine, count_words, size_words
-
-
-def snapshot(directory: Path) -> dict[str, tuple[bytes, int]]:
-    return {
-        str(path): (path.read_bytes(), path.stat().st_mtime_ns)
-        for path in directory.rglob("*")
-        if path.is_file()
-    }
 
 
 @pytest.fixture(name="data")
 def data_fixture(tmp_path: Path) -> Path:
     """Volumes 1, 2 (its first payload damaged) and 3 of collection pics."""
     data = tmp_path / "data"
-    data.mkdir()
     filled(data, 1)
     filled(data, 2)
     filled(data, 3, collection="pics")
-    overwrite(data / "2.dat", 8 + 20, b"??")
+    with (data / "2.dat").open("r+b") as file:
+        file.seek(8 + 20)
+        file.write(b"??")
     return data
 
 
 def test_scrub_names_the_file_and_what_is_wrong(
     data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = snapshot(data)
-    assert main(["scrub", f"-dir={data}"]) == 1
-    captured = capsys.readouterr()
-    lines = captured.out.splitlines()
-    assert lines[0].startswith(f"{data}/1.dat: sound, 11 index rows, ")
+    before = snapshot_with_times(data)
+    status, out, error = tool(capsys, "scrub", f"-dir={data}")
+    assert (status, error) == (1, "")
+    lines = out.splitlines()
+    assert lines[0].startswith(f"{data}/1.dat: sound, 14 index rows, ")
     assert lines[1].startswith(f"{data}/2.dat: failed to read needle 1 on volume 2: invalid CRC")
     assert lines[2].startswith(f"{data}/pics_3.dat: sound")
-    assert lines[3].startswith("3 volumes, 33 index rows, ")
+    assert lines[3].startswith("3 volumes, 42 index rows, ")
     assert lines[3].endswith(": 1 finding in 1 volume")
-    assert captured.err == ""
-    assert snapshot(data) == before
+    assert snapshot_with_times(data) == before
 
 
 @pytest.mark.parametrize(
@@ -59,15 +50,15 @@ def test_scrub_names_the_file_and_what_is_wrong(
 def test_scrub_takes_the_volumes_chosen(
     data: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], count: int, status: int
 ) -> None:
-    assert main(["scrub", "-json", *arguments, str(data)]) == status
-    document = json.loads(capsys.readouterr().out)
+    document = tool_json(capsys, "scrub", *arguments, data)
+    assert document["status"] == status
     assert document["total_volumes"] == len(document["volumes"]) == count
-    assert document["total_files"] == 11 * count
+    assert document["total_files"] == 14 * count
 
 
 def test_scrub_as_json(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["scrub", "-json", str(data / "1.dat"), str(data / "2.dat")]) == 1
-    document = json.loads(capsys.readouterr().out)
+    document = tool_json(capsys, "scrub", data / "1.dat", data / "2.dat")
+    assert document["status"] == 1
     assert document["mode"] == "full"
     assert document["broken_volume_ids"] == [2]
     assert document["findings"] == 1
@@ -81,8 +72,8 @@ def test_scrub_goes_on_behind_a_volume_that_it_cannot_open(
     data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (data / "1.dat").write_bytes(b"\xff" * 8)
-    assert main(["scrub", str(data)]) == 1
-    out = capsys.readouterr().out
+    status, out, _ = tool(capsys, "scrub", data)
+    assert status == 1
     assert "1.dat: volume super block version 255 is not supported" in out
     assert "pics_3.dat: sound" in out
     assert out.endswith("2 findings in 2 volumes\n")
@@ -112,45 +103,43 @@ def test_scrub_finds_an_index_elsewhere(data: Path, tmp_path: Path) -> None:
 def test_what_cannot_be_done_exits_2(
     data: Path, capsys: pytest.CaptureFixture[str], argv: list[str], text: str
 ) -> None:
-    assert main([word.replace("DATA", str(data)) for word in argv]) == 2
-    captured = capsys.readouterr()
-    assert text.replace("DATA", str(data)) in captured.err
-    assert captured.out == ""
+    status, out, error = tool(capsys, *(word.replace("DATA", str(data)) for word in argv))
+    assert (status, out) == (2, "")
+    assert text.replace("DATA", str(data)) in error
 
 
 def test_compare_tells_what_is_not_the_same(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = tmp_path / "other"
-    other.mkdir()
-    filled(other, 1, 9)
+    filled(other, 1, count=11)
     filled(other, 2)
     filled(other, 4)
-    before = snapshot(tmp_path)
-    assert main(["compare", str(data), str(other)]) == 1
-    lines = capsys.readouterr().out.splitlines()
-    assert lines == [
-        "volume 1: needle a: only in A (size 385)",
-        "volume 1: 9 needles, 1 not the same: 1 only in A",
-        "volume 2: 9 needles, all the same",  # the payload is not read
+    before = snapshot_with_times(tmp_path)
+    status, out, _ = tool(capsys, "compare", data, other)
+    assert status == 1
+    assert out.splitlines() == [
+        "volume 1: needle c: only in A (size 118)",
+        "volume 1: 11 needles, 1 not the same: 1 only in A",
+        "volume 2: 11 needles, all the same",  # the payload is not read
         "volume pics_3: only in A",
         "volume 4: only in B",
     ]
     assert main(["compare", "-volumeId=2", str(data), str(other)]) == 0
     assert main(["compare", str(data / "2.dat"), str(other / "2.dat")]) == 0
-    assert snapshot(tmp_path) == before
+    assert snapshot_with_times(tmp_path) == before
 
 
 def test_compare_as_json(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = tmp_path / "other"
-    other.mkdir()
-    filled(other, 1, 8)
-    assert main(["compare", "-json", "-limit=1", "-collection=", str(data), str(other)]) == 1
-    one, two = json.loads(capsys.readouterr().out)["volumes"]
-    assert (one["volume"], one["same"], one["needles"]) == ("1", False, 9)
-    assert (one["counts"]["equal"], one["counts"]["only_a"]) == (7, 2)
+    filled(other, 1, count=10)
+    document = tool_json(capsys, "compare", "-limit=1", "-collection=", data, other)
+    assert document["status"] == 1
+    one, two = document["volumes"]
+    assert (one["volume"], one["same"], one["needles"]) == ("1", False, 11)
+    assert (one["counts"]["equal"], one["counts"]["only_a"]) == (9, 2)
     assert one["differences"] == [
-        {"needle": "9", "kind": "only_a", "words": "only in A (size 347)"}
+        {"needle": "b", "kind": "only_a", "words": "only in A (size 118)"}
     ]
     assert (two["volume"], two["b"], two["same"]) == ("2", None, False)
     assert "counts" not in two
@@ -160,8 +149,9 @@ def test_compare_of_a_volume_that_cannot_be_opened(
     data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (data / "1.dat").write_bytes(b"short")
-    assert main(["compare", str(data / "1.dat"), str(data / "2.dat")]) == 2
-    assert "super block has only 5 bytes" in capsys.readouterr().err
+    status, _, error = tool(capsys, "compare", data / "1.dat", data / "2.dat")
+    assert status == 2
+    assert "super block has only 5 bytes" in error
 
 
 def test_help_texts(capsys: pytest.CaptureFixture[str]) -> None:
@@ -170,35 +160,3 @@ def test_help_texts(capsys: pytest.CaptureFixture[str]) -> None:
         assert flag in capsys.readouterr().out
         assert main([name, "-h"]) == 2
         assert flag in capsys.readouterr().err
-
-
-def test_progress_is_for_terminals_only(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    quiet = ProgressLine()
-    quiet.show("nothing")
-    quiet.clear()
-    assert capsys.readouterr().err == ""
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    now = [0.0]
-    line = ProgressLine(clock=lambda: now[0])
-    line.show("first [bold]")
-    line.show("too soon")
-    now[0] += 1
-    line.show("second")
-    line.clear()
-    shown = capsys.readouterr().err
-    assert "first [bold]" in shown
-    assert "second" in shown
-    assert "too soon" not in shown
-
-
-def test_words_for_people() -> None:
-    assert [size_words(n) for n in (0, 999, 1500, 2.5e9, 3e15)] == [
-        "0 B",
-        "999 B",
-        "1.5 kB",
-        "2.5 GB",
-        "3000.0 TB",
-    ]
-    assert (count_words(1, "volume"), count_words(0, "volume")) == ("1 volume", "0 volumes")

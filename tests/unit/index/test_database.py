@@ -1,11 +1,11 @@
 """Opening LevelDB on use, closing it when unused, and what all of them share."""
 
-import os
 import threading
 import time
 from pathlib import Path
 
 import pytest
+from descriptors_kit import opened_within
 
 from fastvol._cffi._core import lib
 from fastvol.errors import VolumeClosedError
@@ -132,11 +132,10 @@ def test_size_classes_are_upstreams() -> None:
 
 def test_descriptors_of_an_open_one(tmp_path: Path) -> None:
     """What the limit reckons with."""
-    before = len(os.listdir("/proc/self/fd"))
     database = made(tmp_path / "db", DatabasePool())
-    assert len(os.listdir("/proc/self/fd")) - before <= LEVELDB_DESCRIPTORS
+    assert 0 < len(opened_within(tmp_path)) <= LEVELDB_DESCRIPTORS
     database.close()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert opened_within(tmp_path) == []
 
 
 def test_a_directory_that_vanished_is_not_an_empty_database(tmp_path: Path) -> None:

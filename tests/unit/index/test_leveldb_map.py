@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from descriptors_kit import opened_within
 from leveldb_kit import STATE, WATERMARK, change, directory_of, files_of, fill, filled, stored, u64
 from map_kit import LEVELDB, MEMORY, Indexed
 
@@ -242,11 +243,11 @@ def test_retiring_while_it_is_read(index: Indexed) -> None:
 
 
 def test_nothing_is_leaked(index: Indexed, tmp_path: Path) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = opened_within(tmp_path)
     for _ in range(3):
         index.open(LEVELDB)
         index.close()
         index.open(LEVELDB)
         index.map.discard()  # without a close
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert opened_within(tmp_path) == before
     index.open(LEVELDB)

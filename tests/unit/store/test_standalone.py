@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from volume_kit import snapshot_with_times
 
 from fastvol import Volume
 from fastvol.errors import (
@@ -18,14 +19,6 @@ from fastvol.errors import (
     VolumeReadOnlyError,
 )
 from fastvol.store.directory_lock import DirectoryLock
-
-
-def snapshot(directory: Path) -> dict[str, tuple[bytes, int]]:
-    return {
-        path.name: (path.read_bytes(), path.stat().st_mtime_ns)
-        for path in sorted(directory.iterdir())
-        if path.is_file()
-    }
 
 
 def filled(directory: Path) -> None:
@@ -49,7 +42,7 @@ def test_reading_changes_no_file_of_a_damaged_volume(tmp_path: Path) -> None:
             (tmp_path / "7.vif").unlink()
         else:
             (tmp_path / "7.cpd").write_bytes(b"\3" + bytes(7))
-        before = snapshot(tmp_path)
+        before = snapshot_with_times(tmp_path)
         with Volume.open(tmp_path, 7) as volume:
             assert volume.read_only_reasons
             if harm in ("torn tail", "no index"):
@@ -58,7 +51,7 @@ def test_reading_changes_no_file_of_a_damaged_volume(tmp_path: Path) -> None:
                 volume.write(1, b"x", 0x11223344)
             with pytest.raises(VolumeReadOnlyError):
                 volume.delete(1)
-        assert snapshot(tmp_path) == before, harm
+        assert snapshot_with_times(tmp_path) == before, harm
 
 
 def test_a_volume_in_use_can_be_read(tmp_path: Path) -> None:

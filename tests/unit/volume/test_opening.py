@@ -1,6 +1,5 @@
 """Opening volumes: what is believed, what is refused, and that refusals change nothing."""
 
-import contextlib
 import errno
 import gc
 import json
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from descriptors_kit import open_descriptors, opened_within
 from volume_kit import create, named, needle, open_volume, reopen, snapshot
 
 from fastvol._cffi import volume as native_volume
@@ -44,14 +44,11 @@ def set_info(directory: Path, **members: Any) -> None:
     path.write_text(json.dumps(info))
 
 
-def open_descriptors() -> int:
-    """Descriptors of volume files; sockets and pipes of other tests' threads come and go."""
+def volume_descriptors(directory: Path) -> list[str]:
+    """Those of a volume's files there, and of indexes that are only in memory."""
     gc.collect()
-    targets = []
-    for fd in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):
-            targets.append(os.readlink(f"/proc/self/fd/{fd}"))
-    return sum("/pytest-" in target or "memfd" in target for target in targets)
+    in_memory = [path for path in open_descriptors().values() if "memfd" in path]
+    return [*opened_within(directory), *in_memory]
 
 
 def words(volume: Volume) -> str:
@@ -80,11 +77,11 @@ def test_a_refusal_leaves_every_file_and_no_descriptor(
 ) -> None:
     filled(tmp_path)
     (tmp_path / f"7{extension}").write_bytes(content)
-    before, descriptors = snapshot(tmp_path), open_descriptors()
+    before, descriptors = snapshot(tmp_path), volume_descriptors(tmp_path)
     with pytest.raises(VolumeDamagedError, match=text):
         open_volume(tmp_path)
     assert snapshot(tmp_path) == before
-    assert open_descriptors() == descriptors
+    assert volume_descriptors(tmp_path) == descriptors
 
 
 def test_without_data_there_is_no_volume(tmp_path: Path) -> None:
@@ -109,7 +106,7 @@ def test_an_error_in_the_middle_leaks_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     filled(tmp_path)
-    before, descriptors = snapshot(tmp_path), open_descriptors()
+    before, descriptors = snapshot(tmp_path), volume_descriptors(tmp_path)
 
     def fail(*_: object, **__: object) -> None:
         raise (
@@ -131,7 +128,7 @@ def test_an_error_in_the_middle_leaks_nothing(
         monkeypatch.setattr(opening, "NativeVolume", fail)
     with pytest.raises(VolumeDamagedError, match=r"Input/output error|read index|MemoryError"):
         open_volume(tmp_path)
-    assert open_descriptors() == descriptors
+    assert volume_descriptors(tmp_path) == descriptors
     assert snapshot(tmp_path) == before
     monkeypatch.undo()
     assert open_volume(tmp_path).read(3).data == b"\x03" * 20
@@ -140,13 +137,13 @@ def test_an_error_in_the_middle_leaks_nothing(
 def test_opening_and_closing_leaks_no_descriptors(tmp_path: Path) -> None:
     volume = filled(tmp_path)
     reopen(volume).close()
-    descriptors = open_descriptors()
+    descriptors = volume_descriptors(tmp_path)
     for _ in range(5):
         volume = reopen(volume)
         volume.load(1, meta_above=0)
         volume.verify(volume.load(2, meta_above=0))
     volume.close()
-    assert open_descriptors() == descriptors
+    assert volume_descriptors(tmp_path) == descriptors
 
 
 # --- the .vif ------------------------------------------------------------------------------------
@@ -425,7 +422,7 @@ def test_an_extra_block_behind_the_super_block_is_kept(tmp_path: Path) -> None:
 def test_memory_runs_out_in_the_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The descriptors belong to the core by then, which has closed them."""
     filled(tmp_path)
-    descriptors = open_descriptors()
+    descriptors = volume_descriptors(tmp_path)
     real = native_volume.lib
 
     class Poor:
@@ -440,4 +437,4 @@ def test_memory_runs_out_in_the_core(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(native_volume, "lib", Poor())
     with pytest.raises(VolumeDamagedError, match="no memory for volume 7"):
         open_volume(tmp_path)
-    assert open_descriptors() == descriptors
+    assert volume_descriptors(tmp_path) == descriptors

@@ -12,7 +12,7 @@ from volume_kit import create, dat_of, named, records
 from fastvol._cffi import fault as native
 from fastvol._cffi.crc32c import crc32c
 from fastvol.formats.needle import Needle, decode, encode
-from fastvol.volume.visitor import BlockReader, Record, VisitStop, visit_records
+from fastvol.volume.visitor import Record, VisitStop, visit_records
 
 
 @pytest.fixture(name="dat")
@@ -92,22 +92,6 @@ def test_errors(dat: int) -> None:
         list(visit_records(-1, 8, 100, 3))
     with pytest.raises(ValueError, match="version 4"):
         visit_records(dat, 8, 100, 4)
-
-
-def test_blocks_of_a_file(tmp_path: Path) -> None:
-    content = os.urandom(3 << 20)
-    (tmp_path / "file").write_bytes(content)
-    fd = os.open(tmp_path / "file", os.O_RDONLY)
-    reader = BlockReader(fd, len(content))
-    for at, length in ((0, 5), (5, 100), (1 << 20, 7), ((1 << 20) - 3, 9), (100, 2 << 20), (3, 4)):
-        assert reader.read(at, length) == content[at : at + length]
-    for at, length in ((len(content) - 3, 4), (1 << 20, 3 << 20), (len(content) + 9, 1)):
-        with pytest.raises(EOFError):
-            reader.read(at, length)
-    assert BlockReader(fd, 10).read(0, 10) == content[:10]
-    with pytest.raises(EOFError):
-        BlockReader(fd, 10).read(0, 11)
-    os.close(fd)
 
 
 def _step_through(content: bytes, version: int, **mode: bool) -> list[Record]:

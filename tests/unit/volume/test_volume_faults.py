@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from descriptors_kit import open_descriptors
 from volume_kit import create, named, needle, open_volume, reopen, snapshot
 
 from fastvol._cffi import fault as native
@@ -113,15 +114,9 @@ def test_no_room_for_the_row(tmp_path: Path, room: int) -> None:
     assert reopen(volume).read(2).data == b"second"
 
 
-def index_descriptor(path: Path) -> int:
-    for name in os.listdir("/proc/self/fd"):
-        link = Path("/proc/self/fd") / name
-        if link.is_symlink() and os.readlink(link) == str(path):
-            return int(name)
-    raise AssertionError(f"{path} is not open")
-
-
-def replace_by_full_device(fd: int) -> None:
+def replace_by_full_device(path: Path) -> None:
+    """The one descriptor that has this file open."""
+    (fd,) = [fd for fd, target in open_descriptors().items() if target == str(path)]
     full = os.open("/dev/full", os.O_RDWR)
     os.dup2(full, fd)
     os.close(full)
@@ -131,7 +126,7 @@ def test_a_rollback_that_fails_ends_all_changes(tmp_path: Path) -> None:
     """/dev/full takes neither a row nor a truncation."""
     volume = create(tmp_path)
     volume.write(named(1, b"first"))
-    replace_by_full_device(index_descriptor(tmp_path / "7.idx"))
+    replace_by_full_device(tmp_path / "7.idx")
     with pytest.raises(DiskIOError, match="no space left on device"):
         volume.write(named(2, b"second"))
     assert volume.no_write_or_delete
@@ -156,7 +151,7 @@ def test_a_rollback_that_failed_in_the_fast_write_is_noticed_by_the_next(tmp_pat
     """There the core has nobody to tell it to."""
     volume = create(tmp_path)
     volume.write(named(1, b"first"))
-    replace_by_full_device(index_descriptor(tmp_path / "7.idx"))
+    replace_by_full_device(tmp_path / "7.idx")
     with pytest.raises(NativeFaultError):
         volume.native.delete(1, 0, 0)
     assert not volume.read_only

@@ -1,6 +1,5 @@
 """A volume over each kind of needle map: the same answers, and what happens when its map changes."""
 
-import contextlib
 import dataclasses
 import logging
 import os
@@ -9,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from descriptors_kit import opened_within
 from volume_kit import create, needle, open_volume
 
 from fastvol._cffi.compact_map import CompactMap
@@ -418,15 +418,6 @@ def test_descriptors_come_back(tmp_path: Path) -> None:
     volume.commit_compaction()
     volume.close()
     assert opened_within(tmp_path) == []
-
-
-def opened_within(directory: Path) -> list[str]:
-    """What this process has open there, whatever its other descriptors do meanwhile."""
-    found = []
-    for fd in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(FileNotFoundError):
-            found.append(os.readlink(f"/proc/self/fd/{fd}"))
-    return [path for path in found if path.startswith(f"{directory}/")]
 
 
 def test_an_index_kept_in_memory_has_its_map_there(tmp_path: Path) -> None:

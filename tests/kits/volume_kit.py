@@ -1,4 +1,4 @@
-"""Small volumes, made and looked into, for the tests of the volume layer."""
+"""Small volumes, made and looked into."""
 
 import struct
 from collections.abc import Iterator
@@ -111,6 +111,15 @@ def snapshot(*directories: Path) -> dict[str, bytes]:
     return {
         str(path): path.read_bytes()
         for directory in directories
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+    }
+
+
+def snapshot_with_times(directory: Path) -> dict[str, tuple[bytes, int]]:
+    """Content and modification time of every file, by its path below the directory."""
+    return {
+        str(path.relative_to(directory)): (path.read_bytes(), path.stat().st_mtime_ns)
         for path in sorted(directory.rglob("*"))
         if path.is_file()
     }
