@@ -2,17 +2,34 @@
 
 import re
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
+from fastvol.cli import backup, compact, export, fix
 from fastvol.cli.global_flags import GLOBAL_FLAGS
 from fastvol.cli.volume_flags import volume_flags
 from fastvol.pb import volume_server_pb2
+from fastvol.rpc.admin import AdminHandlers
+from fastvol.rpc.needle import NeedleHandlers
+from fastvol.rpc.node import NodeHandlers
+from fastvol.rpc.vacuum import VacuumHandlers
+from fastvol.rpc.volume_status import VolumeStatusHandlers
 
 ROOT = Path(__file__).parents[2]
 PARITY = (ROOT / "PARITY.md").read_text()
 ROW = re.compile(r"^\| `([^`]+)` \| (\w[\w ]*) \|(.*)\|$", re.MULTILINE)
 STATUSES = {"works", "partly", "not yet"}
+TEST = re.compile(r"(tests/[\w/]+\.py)(?:::(\w+))?")
+OFFLINE = {one.COMMAND.name: one.COMMAND for one in (fix, compact, export, backup)}
+NOTHING = cast("Any", None)
+BUILT = {
+    *AdminHandlers(NOTHING, NOTHING, NOTHING).table(),
+    *NodeHandlers(NOTHING, NOTHING, NOTHING, NOTHING).table(),
+    *VolumeStatusHandlers(NOTHING).table(),
+    *NeedleHandlers(NOTHING).table(),
+    *VacuumHandlers(NOTHING, NOTHING).table(),
+}
 
 
 def section(title: str) -> dict[str, tuple[str, str]]:
@@ -31,9 +48,32 @@ def test_every_flag_is_listed_with_its_status(flags: object) -> None:
         assert (status == "not yet") == (not flag.built), name
 
 
-def test_every_rpc_is_listed() -> None:
+def test_every_rpc_is_listed_with_its_status() -> None:
     methods = volume_server_pb2.DESCRIPTOR.services_by_name["VolumeServer"].methods_by_name
-    assert set(section("gRPC: `volume_server_pb.VolumeServer`")) == set(methods)
+    listed = section("gRPC: `volume_server_pb.VolumeServer`")
+    assert set(listed) == set(methods)
+    assert {name for name, (status, _) in listed.items() if status != "not yet"} == BUILT
+
+
+def test_offline_flags_are_listed_with_their_status() -> None:
+    listed = section("Offline commands")
+    assert set(OFFLINE) < set(listed)
+    for name, (status, _) in listed.items():
+        command, _, flag = name.partition(" -")
+        if flag:
+            assert (status == "not yet") == (flag not in OFFLINE[command].flags().flags), name
+
+
+def test_every_difference_names_a_test() -> None:
+    text = PARITY.split("## Where fastvol differs on purpose\n", 1)[1].split("\n## ", 1)[0]
+    rows = [row for row in re.findall(r"^\| (.*) \|$", text, re.MULTILINE) if "---" not in row]
+    differences = [row for row in rows if row != "what | shown by"]
+    assert len(differences) > 30
+    for row in differences:
+        named = TEST.findall(row.rpartition(" | ")[2])
+        assert named, row
+        for path, function in named:
+            assert f"def {function}(" in (ROOT / path).read_text(), (path, function)
 
 
 def test_statuses_are_known_and_tests_exist() -> None:
