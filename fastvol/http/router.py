@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 from fastvol.errors import FastvolError, http_status
-from fastvol.http.query import clean_location, redirect_body
+from fastvol.http.query import clean_location, parse_query, redirect_body
 from fastvol.http.request import Request
 from fastvol.http.response import (
     HeaderWriter,
@@ -94,6 +94,9 @@ class Router:
 
     def finish(self, request: Request, response: Response) -> bytes:
         """Adds what every response carries and writes the head."""
+        if response.json is not None:
+            pretty = parse_query(request.target.raw_query).get("pretty")
+            response.write_json(pretty=bool(pretty))
         if not self._is_bare(request, response):
             self._writer.add_common(response)
             if request.headers.get(b"origin") and self._is_object_path(request):
