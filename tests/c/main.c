@@ -93,6 +93,7 @@ void test_vacuum_does_not_replay_around_damage(void);
 void test_vacuum_does_not_exceed_its_offsets(void);
 void test_vacuum_of_records_far_behind(void);
 void test_volume_round_trip(void);
+void test_volume_tombstones_of_nothing(void);
 void test_volume_reads_metadata_alone(void);
 void test_volume_flags_and_seal(void);
 void test_volume_after_a_failed_rollback(void);
@@ -211,6 +212,7 @@ int main(void)
     RUN(test_vacuum_does_not_exceed_its_offsets);
     RUN(test_vacuum_of_records_far_behind);
     RUN(test_volume_round_trip);
+    RUN(test_volume_tombstones_of_nothing);
     RUN(test_volume_reads_metadata_alone);
     RUN(test_volume_flags_and_seal);
     RUN(test_volume_after_a_failed_rollback);

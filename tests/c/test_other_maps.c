@@ -350,14 +350,14 @@ void test_volume_over_a_foreign_map(void)
     CHECK(put(volume, 1, 0, &out) == FV_OK && read_of(volume, 1, 0, &read) == FV_OK);
     CHECK(read_of(volume, 1, FV_READ_NOWAIT, &read) == FV_COLD);
     CHECK(put(volume, 1, 1, &out) == FV_COLD);
-    CHECK(fv_volume_delete(volume, 1, 5, 0, 1, &out) == FV_COLD);
+    CHECK(fv_volume_delete(volume, 1, 5, 0, 0, 1, &out) == FV_COLD);
     CHECK(fv_volume_find(volume, 1, 1, &entry, &sys_errno) == FV_COLD);
     CHECK(fv_volume_find(volume, 2, 0, &entry, &sys_errno) == FV_NOT_FOUND);
     h.find_error = -EUCLEAN;
     CHECK(read_of(volume, 1, 0, &read) == FV_IO_ERROR && read.failed_on_map);
     CHECK(read.sys_errno == EUCLEAN && read_of(volume, 2, 0, &read) == FV_IO_ERROR);
     CHECK(put(volume, 1, 0, &out) == FV_IO_ERROR && out.failed_on_map && !out.rollback_failed);
-    CHECK(fv_volume_delete(volume, 1, 5, 0, 0, &out) == FV_IO_ERROR && out.failed_on_map);
+    CHECK(fv_volume_delete(volume, 1, 5, 0, 0, 0, &out) == FV_IO_ERROR && out.failed_on_map);
     CHECK(fv_volume_has_live_empty_file(volume) == -EUCLEAN);
     h.find_error = -ESHUTDOWN;
     CHECK(read_of(volume, 1, 0, &read) == FV_CLOSED);
@@ -383,7 +383,7 @@ void test_volume_undoes_a_deletion_without_a_map(void)
     CHECK(put(volume, 1, 0, &out) == FV_OK);
     fv_volume_get_stat(volume, &before);
     h.set_error = -EIO;
-    CHECK(fv_volume_delete(volume, 1, 5, 0, 0, &out) == FV_IO_ERROR && out.rollback_failed);
+    CHECK(fv_volume_delete(volume, 1, 5, 0, 0, 0, &out) == FV_IO_ERROR && out.rollback_failed);
     fv_volume_get_stat(volume, &after);
     CHECK(after.dat_size == before.dat_size && after.idx_size == before.idx_size);
     CHECK(after.counters.deletion_count == 0 && read_of(volume, 1, 0, &read) == FV_OK);

@@ -159,6 +159,8 @@ static void change(const source *s, uint8_t filling)
         drop(s, base + 9);
         put(s, base + 8, LARGE, filling);
     }
+    bury(s, MANY + 80 + filling);
+    bury(s, 5);
     put(s, MANY + filling, 70, filling);
     put(s, MANY + 50 + filling, 0, filling);
     drop(s, MANY + 49 + filling);

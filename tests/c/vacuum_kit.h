@@ -63,7 +63,14 @@ static inline void put(const source *s, uint64_t id, uint32_t data_size, uint8_t
 static inline void drop(const source *s, uint64_t id)
 {
     fv_write_result out;
-    CHECK(fv_volume_delete(s->volume, id, (uint32_t)id * 3 + 1, 99, 0, &out) == FV_OK);
+    CHECK(fv_volume_delete(s->volume, id, (uint32_t)id * 3 + 1, 99, 0, 0, &out) == FV_OK);
+}
+
+/* A tombstone, whether there is something to delete or not. */
+static inline void bury(const source *s, uint64_t id)
+{
+    fv_write_result out;
+    CHECK(fv_volume_delete(s->volume, id, 5, 99, 1, 0, &out) == FV_OK && out.append_at_ns > 0);
 }
 
 /* Ids descend while offsets ascend; some are written twice, deleted, empty or large. */

@@ -25,7 +25,9 @@ from fastvol.index import leveldb_map
 from fastvol.index.index_log import IndexLog
 from fastvol.index.kinds import IN_MEMORY, IndexOptions
 from fastvol.index.leveldb_map import LevelDbMap
+from fastvol.volume.files import VolumeFiles
 from fastvol.volume.needles import ColdReadError
+from fastvol.volume.scrub import ScrubMode, scrub_files
 from fastvol.volume.vacuum import Vacuum, VacuumPlan
 from fastvol.volume.volume import Volume
 
@@ -104,6 +106,55 @@ def test_a_volume_marked_read_only_opens_with_a_sorted_file(
     check(volume)
     volume.close()
     check(open_volume(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["memory", "leveldb"])
+def test_tombstones_of_what_is_not_there(tmp_path: Path, kind: str) -> None:
+    """They change the files, and nothing that a reader or a counter tells."""
+    index = IndexOptions(kind)  # type: ignore[arg-type]
+    volume = filled(tmp_path, index)
+    before = volume.counters, volume.dat_size, volume.idx_size
+    for key in (3, 1000, 2**64 - 1):
+        assert volume.delete(key, 5, 77, always=True) == 0
+    assert volume.counters == dataclasses.replace(before[0], max_file_key=2**64 - 1)
+    assert (volume.dat_size, volume.idx_size) == (before[1] + 3 * 32, before[2] + 3 * 17)
+    assert volume.delete(2, 5, 77, always=True) > 0
+    volume.write(needle(2, b"first 2"))
+    volume.write(needle(1000, b"now there"))
+    assert volume.delete(1000, 5, 77, always=True) > 0
+    check(volume)
+    assert volume.compact(VacuumPlan()) is not None
+    assert volume.delete(3000, 0, 0, always=True) == 0
+    volume.close()
+    for other in ("memory", "leveldb"):
+        volume = open_volume(tmp_path, index=IndexOptions(other))  # type: ignore[arg-type]
+        assert not volume.read_only and volume.counters.max_file_key == 2**64 - 1
+        check(volume)
+        volume.close()
+    files = VolumeFiles.of(tmp_path, tmp_path, "", 7)
+    assert scrub_files(files, ScrubMode.FULL).details == []
+    volume = open_volume(tmp_path, index=index)
+    assert volume.compact(VacuumPlan()) is not None
+    assert volume.delete(3001, 0, 0, always=True) == 0
+    assert volume.commit_compaction()
+    check(volume)
+    assert volume.counters.deleted_size == 0
+    volume.close()
+
+
+def test_a_sorted_file_takes_no_tombstone_of_what_is_not_there(tmp_path: Path) -> None:
+    volume = filled(tmp_path)
+    volume.mark_read_only(can_delete=True, persist=True)
+    volume.close()
+    volume = open_volume(tmp_path, index=LEVELDB)
+    assert kind_of(volume) is SortedMap
+    before = volume.dat_size, volume.idx_size
+    for key in (1, 3, 1000):
+        with pytest.raises(VolumeReadOnlyError):
+            volume.delete(key, 5, 77, always=True)
+    assert (volume.dat_size, volume.idx_size) == before
+    check(volume)
+    volume.close()
 
 
 def test_in_memory_a_read_only_volume_has_a_compact_map(tmp_path: Path) -> None:
