@@ -54,6 +54,12 @@ MULTIPART_LINE_BYTES_MAX: Final = 4096
 GUNZIP_BYTES_MAX: Final = 1 * GIB
 """A stored or uploaded gzip stream is not inflated beyond this size."""
 
+# --- logging ------------------------------------------------------------------------------------
+LOG_REPEAT_SECONDS: Final = 10
+"""An error that hits every request is logged this often, with how many lines were left out."""
+LOG_REPEAT_KINDS_MAX: Final = 1024
+"""So many such errors (one a volume, say) are told apart; beyond that all others count as one."""
+
 # --- security -----------------------------------------------------------------------------------
 JWT_CACHE_ENTRIES_MAX: Final = 4096
 """Tokens whose signature is remembered; a full cache starts anew."""

@@ -45,8 +45,10 @@ from fastvol.limits import (
     LEVELDB_TABLE_BYTES,
     LEVELDB_WRITE_BUFFER_BYTES_MIN,
 )
+from fastvol.log_limiter import LogLimiter
 
 log = logging.getLogger(__name__)
+_per_use = LogLimiter(log)
 
 Result = TypeVar("Result")
 
@@ -107,7 +109,7 @@ class Database:
             try:
                 _make_unusable(self.directory)
             except OSError as error:
-                log.warning("%s: %s", self.directory, error)
+                _per_use.warning(("give up", self.directory), "%s: %s", self.directory, error)
 
     def _take(self) -> Any:
         with self._lock:
@@ -130,7 +132,7 @@ class Database:
                 self._unused.notify_all()
 
     def _failure(self, words: str) -> OSError:
-        log.error("%s: %s", self.directory, words)
+        _per_use.error(self.directory, "%s: %s", self.directory, words)
         return OSError(errno.EIO, words, str(self.directory))
 
     def _open(self) -> None:

@@ -5,6 +5,7 @@ import threading
 import time
 from pathlib import Path
 
+import plyvel
 import pytest
 
 from fastvol._cffi._core import lib
@@ -164,6 +165,22 @@ def test_an_error_is_remembered(tmp_path: Path) -> None:
     database.close()
     assert not database.directory.exists()
     other.close()
+
+
+def test_a_failure_of_every_use_is_not_a_line_for_every_use(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pool = DatabasePool()
+    databases = [made(tmp_path / str(i), pool) for i in range(2)]
+
+    def fail(_: object) -> None:
+        raise plyvel.IOError(b"disk gone")
+
+    for _ in range(50):
+        for database in databases:
+            with pytest.raises(OSError, match="disk gone"):
+                database.run(fail)
+    assert caplog.messages == [f"{database.directory}: disk gone" for database in databases]
 
 
 def test_no_answer_is_believed_after_a_page_was_lost(
