@@ -24,7 +24,8 @@ _per_call = LogLimiter(log)
 
 Function = TypeVar("Function", bound=Callable[..., int | None])
 
-_alive_lock = threading.Lock()
+# Taken again when a collection under it frees a map that nobody closed.
+_alive_lock = threading.RLock()
 _alive: dict[int, tuple[Any, "ForeignMap"]] = {}
 """Keeps handles and maps as long as C may call them: by the handle's address."""
 

@@ -4,6 +4,8 @@ import contextlib
 import dataclasses
 import logging
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -543,3 +545,45 @@ def test_many_rows_are_replayed_by_a_builder(
     assert volume.stat().map_memory > 1 << 20
     check(volume)
     volume.close()
+
+
+LEAVE_VOLUMES = """
+import gc, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from volume_kit import create, needle
+from fastvol._cffi import foreign_map
+from fastvol.index.database import shared_pool
+from fastvol.index.kinds import IndexOptions
+
+class Collecting(dict):
+    def __setitem__(self, key, value):
+        collected.append(gc.collect())
+        super().__setitem__(key, value)
+
+def volume(name):
+    (base / name).mkdir()
+    return create(base / name, index=IndexOptions("leveldb"))
+
+collected = []
+base = Path(sys.argv[1])
+gc.disable()
+foreign_map._alive = Collecting(foreign_map._alive)
+shared_pool._granted = Collecting(shared_pool._granted)
+for i in range(10):
+    volume(f"left-{i}").write(needle(1, b"x"))
+    volume(f"closed-{i}").close()
+gc.collect()
+print("done", sum(map(bool, collected)) > 2, shared_pool.open_count, len(foreign_map._alive))
+"""
+
+
+def test_collecting_volumes_while_another_is_made(tmp_path: Path) -> None:
+    """A collection may come anywhere, under a lock too, and frees what nobody closed."""
+    ran = subprocess.run(
+        [sys.executable, "-c", LEAVE_VOLUMES, str(tmp_path), str(Path(__file__).parent)],
+        capture_output=True,
+        timeout=SECONDS_MAX,
+        check=False,
+    )
+    assert (ran.stdout, ran.stderr) == (b"done True 0 0\n", b"")
