@@ -547,6 +547,21 @@ def test_many_rows_are_replayed_by_a_builder(
     volume.close()
 
 
+def test_the_map_that_a_vacuum_built_is_the_one_in_use(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Making it anew would keep the writers waiting."""
+    volume = filled(tmp_path)
+    assert volume.compact(VacuumPlan()) is not None
+    assert not (tmp_path / "7.cpldb").exists()
+    volume.write(needle(61, b"meanwhile"))
+    with caplog.at_level(logging.WARNING):
+        assert volume.commit_compaction()
+    assert not caplog.messages
+    check(volume)
+    volume.close()
+
+
 LEAVE_VOLUMES = """
 import gc, sys
 from pathlib import Path
