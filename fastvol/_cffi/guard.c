@@ -45,14 +45,18 @@ static int is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
-/* "/...../000005.ldb", or ".sst" as older releases have it */
+/* "/...../000005.ldb", or ".sst" as older releases have it.  A merged table is removed while those
+ * who read it still have it mapped. */
 static int names_table(const char *line)
 {
-    size_t length = strlen(line);
+    static const char deleted[] = " (deleted)";
+    size_t length = strlen(line), suffix = sizeof deleted - 1;
+    if (length > suffix && memcmp(line + length - suffix, deleted, suffix) == 0)
+        length -= suffix;
     if (length < 6)
         return 0;
     const char *end = line + length - 4;
-    if (strcmp(end, ".ldb") != 0 && strcmp(end, ".sst") != 0)
+    if (memcmp(end, ".ldb", 4) != 0 && memcmp(end, ".sst", 4) != 0)
         return 0;
     const char *digits = end;
     while (digits > line && is_digit(digits[-1]))
