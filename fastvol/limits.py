@@ -89,7 +89,7 @@ OFFSET_WIDTH_DEFAULT: Final = 5
 LEVELDB_CACHE_BYTES_MAX: Final = 512 * MIB
 """Block caches and write buffers of all LevelDB maps together; later ones get less and less."""
 LEVELDB_CACHE_BYTES_MIN: Final = 192 * KIB
-"""What one gets even when nothing is left."""
+"""What one gets even when nothing is left; no more are open than have room for this much."""
 LEVELDB_WRITE_BUFFER_BYTES_MIN: Final = 64 * KIB
 """LevelDB takes no less."""
 LEVELDB_TABLE_BYTES: Final = 4 * MIB

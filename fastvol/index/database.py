@@ -5,7 +5,8 @@ Theory of operation
 An open LevelDB costs descriptors and memory, and a server may have thousands. A :class:`Database` is
 opened by the first use, and closed again when it was not used for long, or when too many are open
 and it is the one used least recently; the next use opens it again. Memory comes from one budget:
-each gets what its size class says or an eighth of what is left, so that nobody is refused.
+each gets what its size class says or an eighth of what is left, so that nobody is refused, and no
+more are open than it would do for if each got the least.
 
 Uses run side by side (LevelDB allows it); closing waits for them. The lock of a database is held
 while it is opened or closed, never during a use. Whoever makes room holds its own lock and only
@@ -212,10 +213,10 @@ class DatabasePool:
     def __init__(
         self, memory_max: int = LEVELDB_CACHE_BYTES_MAX, open_max: int | None = None
     ) -> None:
-        """``open_max`` None: by the process's limit of descriptors."""
+        """``open_max`` None: by the process's limit of descriptors, and by what each needs."""
         # Taken again when a collection under it frees, and so closes, a map that nobody closed.
         self._lock = threading.RLock()
-        self._memory_left = memory_max
+        self._memory_max = self._memory_left = memory_max
         self._open_max = open_max
         self._granted: dict[Database, int] = {}
         self._watcher: threading.Thread | None = None
@@ -257,10 +258,12 @@ class DatabasePool:
     def _open_limit(self) -> int:
         if self._open_max is not None:
             return self._open_max
+        by_memory = self._memory_max // LEVELDB_CACHE_BYTES_MIN
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft == resource.RLIM_INFINITY:
-            return 1 << 30
-        return max(1, int(soft * LEVELDB_DESCRIPTORS_SHARE) // LEVELDB_DESCRIPTORS)
+            return max(1, by_memory)
+        by_descriptors = int(soft * LEVELDB_DESCRIPTORS_SHARE) // LEVELDB_DESCRIPTORS
+        return max(1, min(by_memory, by_descriptors))
 
     def _open_databases(self) -> list[Database]:
         with self._lock:

@@ -127,6 +127,20 @@ def test_memory_is_shared_out_of_one_budget(tmp_path: Path) -> None:
     again.close()
 
 
+def test_a_high_limit_of_descriptors_is_none_of_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each takes its least, however many there are."""
+    for limit in (1 << 20, resource.RLIM_INFINITY):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, limit=limit: (limit, limit))
+        pool = DatabasePool(5 * LEVELDB_CACHE_BYTES_MIN)
+        databases = [made(tmp_path / f"{limit} {i}", pool) for i in range(8)]
+        assert pool.open_count == 5
+        assert sum(map(pool.memory_of, databases)) <= 2 * 5 * LEVELDB_CACHE_BYTES_MIN
+        for database in databases:
+            database.close()
+
+
 def test_size_classes_are_upstreams() -> None:
     assert {
         "leveldb": SizeClass(2 * MIB, 1 * MIB),
