@@ -32,7 +32,6 @@ import asyncio
 import contextlib
 import logging
 import socket
-import sys
 from collections.abc import Awaitable
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
@@ -176,7 +175,7 @@ class Connection:
 
     def _fail(self) -> None:
         """A fault of ours must not leave a connection behind that nobody drives."""
-        _per_connection.error(str(sys.exc_info()[0]), "a connection failed", exc_info=True)
+        _per_connection.error("failed", "a connection failed", exc_info=True)
         self.close()
 
     def _remote_text(self) -> str:

@@ -33,12 +33,10 @@ from fastvol.limits import (
     PAGED_READ_BYTES,
     SNIFF_BYTES_MAX,
 )
-from fastvol.log_limiter import LogLimiter
 from fastvol.store.store import Store
 from fastvol.volume.volume import StoredNeedle, Volume, WouldWaitError
 
 log = logging.getLogger(__name__)
-_per_read = LogLimiter(log)
 
 _GENERIC: Final = "application/octet-stream"
 _PASSTHROUGH: Final = {
@@ -179,7 +177,7 @@ class _Reply:
         try:
             pairs = decode_pairs(needle.pairs)
         except ValueError as error:
-            _per_read.warning(("pairs", needle.id), "needle %x: its pairs %s", needle.id, error)
+            log.warning("needle %x: its pairs %s", needle.id, error)
             return
         # The length is ours to say, on every path from here.
         pairs.pop("Content-Length", None)
@@ -222,8 +220,7 @@ class _Reply:
         try:
             return gunzip(data, GUNZIP_BYTES_MAX)
         except GunzipError as error:
-            key = stored.needle.id
-            _per_read.error(("gzip", key), "needle %x: its gzip data do not decode: %s", key, error)
+            log.error("needle %x: its gzip data do not decode: %s", stored.needle.id, error)
             return b""
 
     def _ranged(self, stored: StoredNeedle, body: bytes | None, size: int, mime: str) -> Response:
