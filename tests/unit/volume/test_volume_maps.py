@@ -596,7 +596,13 @@ print("done", sum(map(bool, collected)) > 2, shared_pool.open_count, len(foreign
 def test_collecting_volumes_while_another_is_made(tmp_path: Path) -> None:
     """A collection may come anywhere, under a lock too, and frees what nobody closed."""
     ran = subprocess.run(
-        [sys.executable, "-c", LEAVE_VOLUMES, str(tmp_path), str(Path(__file__).parent)],
+        [
+            sys.executable,
+            "-c",
+            LEAVE_VOLUMES,
+            str(tmp_path),
+            str(Path(create.__code__.co_filename).parent),
+        ],
         capture_output=True,
         timeout=SECONDS_MAX,
         check=False,
