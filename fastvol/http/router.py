@@ -18,6 +18,7 @@ from fastvol.http.response import (
     json_error,
     text_error,
 )
+from fastvol.log_limiter import LogLimiter
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ class Router:
         self._delete = delete
         self._exact = exact
         self._bare = bare
+        self._failures = LogLimiter(log)
 
     def check_head(self, request: Request) -> HeadCheck | Awaitable[HeadCheck]:
         """A response that can be given before the body is received, or None."""
@@ -172,14 +174,21 @@ class Router:
             return Response(200)
         return json_error(400, f"unsupported method {request.method}")
 
-    @staticmethod
-    def _failure(request: Request, error: Exception) -> Response:
+    def _failure(self, request: Request, error: Exception) -> Response:
         if not isinstance(error, FastvolError):
-            log.error("%s %s failed", request.method, request.path, exc_info=error)
+            self._failures.error(
+                type(error).__name__, "%s %s failed", request.method, request.path, exc_info=error
+            )
             return Response(500)
         status = http_status(error)
         if request.method in ("GET", "HEAD"):
             if status >= 500:
-                log.error("%s %s: %s", request.method, request.path, error)
+                kind = type(error).__name__, _first_part(request.path)
+                self._failures.error(kind, "%s %s: %s", request.method, request.path, error)
             return Response(status)
         return json_error(status if status in (400, 401) else 500, str(error))
+
+
+def _first_part(path: str) -> str:
+    """The volume, in the path of an object."""
+    return path.lstrip("/").replace(",", "/").partition("/")[0]
