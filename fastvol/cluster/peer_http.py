@@ -1,5 +1,8 @@
 """HTTP to other volume servers, over connections that are kept.
 
+aiohttp takes as long to import as half the server to start, and many servers never talk to a peer: it
+comes with the first request.
+
 Source of the settings: weed/util/http/client/http_client.go, weed/operation/upload_content.go.
 """
 
@@ -8,10 +11,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 from typing import TYPE_CHECKING, Final
-
-import aiohttp
-from multidict import CIMultiDict
-from yarl import URL
 
 from fastvol.errors import PeerError
 from fastvol.limits import (
@@ -28,8 +27,8 @@ from fastvol.limits import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
 
+    import aiohttp
 
-_CONNECTION_LOST: Final = (aiohttp.ServerDisconnectedError, ConnectionResetError)
 USER_AGENT: Final = "Go-http-client/1.1"
 
 
@@ -65,7 +64,7 @@ class PeerResponse:
         """
         try:
             return await self._response.content.readany()
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        except _failures() as error:
             raise PeerError(f"{self._response.url}: {reason(error)}") from error
 
     async def read_all(self, bytes_max: int) -> bytes:
@@ -89,13 +88,25 @@ class PeerHttp:
     def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
         """``tls``: peers are spoken to by HTTPS, whatever a URL says."""
         self.scheme = "http" if tls is None else "https"
+        self._tls = tls
+        self._opened: aiohttp.ClientSession | None = None
+
+    @property
+    def _session(self) -> aiohttp.ClientSession:
+        if self._opened is None:
+            self._opened = self._open()
+        return self._opened
+
+    def _open(self) -> aiohttp.ClientSession:
+        import aiohttp
+
         connector = aiohttp.TCPConnector(
             limit=0,
             limit_per_host=PEER_CONNECTIONS_PER_HOST_MAX,
             keepalive_timeout=PEER_IDLE_SECONDS,
-            ssl=tls if tls is not None else True,
+            ssl=self._tls if self._tls is not None else True,
         )
-        self._session = aiohttp.ClientSession(
+        return aiohttp.ClientSession(
             connector=connector,
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -125,6 +136,10 @@ class PeerHttp:
         Raises:
             PeerError: no answer, with the reason in the words of Go's client.
         """
+        from aiohttp import ServerDisconnectedError
+        from multidict import CIMultiDict
+        from yarl import URL
+
         url = URL(f"{self.scheme}://{address}{target.decode('latin-1')}", encoded=True)
         fields = CIMultiDict(headers)
         fields.setdefault("User-Agent", USER_AGENT)
@@ -147,20 +162,29 @@ class PeerHttp:
         try:
             try:
                 response = await send()
-            except _CONNECTION_LOST:
+            except (ServerDisconnectedError, ConnectionResetError):
                 # A kept connection that the peer has closed meanwhile: it has not seen the request.
                 response = await send()
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+        except _failures(ValueError) as error:
             raise PeerError(f'{method.title()} "{url}": {reason(error)}') from error
         return PeerResponse(response)
 
     async def close(self) -> None:
         """Closes every connection."""
-        await self._session.close()
+        if self._opened is not None:
+            await self._opened.close()
+
+
+def _failures(*more: type[Exception]) -> tuple[type[Exception], ...]:
+    from aiohttp import ClientError
+
+    return (ClientError, OSError, TimeoutError, *more)
 
 
 def reason(error: BaseException) -> str:
     """What went wrong, as far as possible in the words of Go's client."""
+    import aiohttp
+
     if isinstance(error, aiohttp.ClientConnectorError):
         host, port = error.host, error.port
         text = (error.os_error.strerror or str(error.os_error)).lower()
