@@ -136,17 +136,18 @@ def _traffic_flags() -> list[Flag]:
             "string",
             "proxy",
             "reads of volumes that are elsewhere: local (not found), proxy or redirect",
-            _NOT_BUILT,
         ),
         Flag(
             "hasSlowRead",
             "bool",
             True,
-            "let writes go between the pieces of a long read",
-            _NOT_BUILT,
+            "accepted: reads take no lock that writes could wait for",
         ),
         Flag(
-            "readBufferSizeMB", "int", READ_BUFFER_MIB_DEFAULT, "size of such a piece", _NOT_BUILT
+            "readBufferSizeMB",
+            "int",
+            READ_BUFFER_MIB_DEFAULT,
+            "accepted: long reads are sent from the file",
         ),
         Flag("fileSizeLimitMB", "int", FILE_SIZE_MIB_DEFAULT, "largest upload"),
         Flag(
@@ -154,28 +155,24 @@ def _traffic_flags() -> list[Flag]:
             "int",
             0,
             "bytes of uploads in flight; 0: no limit",
-            _NOT_BUILT,
         ),
         Flag(
             "concurrentDownloadLimitMB",
             "int",
             0,
             "bytes of downloads in flight; 0: no limit",
-            _NOT_BUILT,
         ),
         Flag(
             "inflightUploadDataTimeout",
             "duration",
             IN_FLIGHT_WAIT_SECONDS_DEFAULT,
             "wait for that limit before an upload is refused",
-            _NOT_BUILT,
         ),
         Flag(
             "inflightDownloadDataTimeout",
             "duration",
             IN_FLIGHT_WAIT_SECONDS_DEFAULT,
             "wait for that limit before a download is refused",
-            _NOT_BUILT,
         ),
         Flag("images.fix.orientation", "bool", False, "turn uploaded JPEGs upright", _NOT_BUILT),
     ]

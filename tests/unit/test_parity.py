@@ -76,6 +76,16 @@ def test_every_difference_names_a_test() -> None:
             assert f"def {function}(" in (ROOT / path).read_text(), (path, function)
 
 
+def test_upstreams_tests_have_their_pairs() -> None:
+    text = PARITY.split("## SeaweedFS's own HTTP tests\n", 1)[1].split("\n## ", 1)[0]
+    here = (ROOT / "tests/interop/test_upstream_http.py").read_text()
+    pairs = re.findall(r"^\| `(Test\w+)` \| (?:(tests/\S+)::)?(\w+) \|$", text, re.MULTILINE)
+    assert len(pairs) >= 60
+    for theirs, path, function in pairs:
+        source = (ROOT / path).read_text() if path else here
+        assert f"def {function}(" in source, theirs
+
+
 def test_statuses_are_known_and_tests_exist() -> None:
     for name, status, rest in ROW.findall(PARITY):
         assert status in STATUSES, (name, status)
