@@ -68,6 +68,12 @@ MULTIPART_LINE_BYTES_MAX: Final = 4096
 GUNZIP_BYTES_MAX: Final = 1 * GIB
 """A stored or uploaded gzip stream is not inflated beyond this size."""
 
+# --- images -------------------------------------------------------------------------------------
+IMAGE_PIXELS_MAX: Final = 128 * 1024 * 1024
+"""Larger images are neither resized nor cropped nor turned: a small file can claim any size."""
+IMAGE_PIXELS_AT_ONCE: Final = 128 * 1024 * 1024
+"""Pixels of all images decoded at a time, originals and results; about 8 bytes of memory each."""
+
 # --- security -----------------------------------------------------------------------------------
 JWT_CACHE_ENTRIES_MAX: Final = 4096
 """Tokens whose signature is remembered; a full cache starts anew."""
