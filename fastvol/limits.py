@@ -55,7 +55,11 @@ PEER_HEAD_SECONDS: Final = 30
 """A peer's answer must begin within this time; its body may take as long as it flows."""
 PEER_IDLE_SECONDS: Final = 90
 PEER_CONNECTIONS_PER_HOST_MAX: Final = 1024
+PEER_BYTES_PER_SECOND_MIN: Final = 256 * KIB
+"""A body that a peer takes more slowly is given up."""
 PEER_READ_BYTES: Final = 128 * KIB
+PEER_SEND_BYTES: Final = 1 * MIB
+"""Given to the event loop at a time."""
 PEER_REDIRECTS_MAX: Final = 10
 PEER_ERROR_BYTES_MAX: Final = 64 * KIB
 """So much of a peer's answer to a forwarded change is read."""

@@ -11,13 +11,13 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from fastvol.errors import MasterError
 from fastvol.limits import LOCATION_CACHE_ENTRIES_MAX, LOCATION_CACHE_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from fastvol.pb import master_pb2
 
@@ -29,6 +29,15 @@ class Location:
     url: str
     read_only: bool = False
     read_only_can_delete: bool = False
+
+
+class Lookup(Protocol):
+    """Who knows where volumes are."""
+
+    async def lookup_volume(
+        self, volume_ids: Iterable[int], *, timeout_seconds: float | None = None
+    ) -> master_pb2.LookupVolumeResponse:
+        """An entry for each volume; :exc:`MasterError` when there is no answer."""
 
 
 class NoEntryError(MasterError):

@@ -10,23 +10,42 @@ import ssl
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
+from multidict import CIMultiDict
 from yarl import URL
 
 from fastvol.errors import PeerError
 from fastvol.limits import (
+    PEER_BYTES_PER_SECOND_MIN,
     PEER_CONNECT_SECONDS,
     PEER_CONNECTIONS_PER_HOST_MAX,
     PEER_HEAD_SECONDS,
     PEER_IDLE_SECONDS,
     PEER_READ_BYTES,
     PEER_REDIRECTS_MAX,
+    PEER_SEND_BYTES,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import AsyncIterator, Iterable, Sequence
 
 
+_CONNECTION_LOST: Final = (aiohttp.ServerDisconnectedError, ConnectionResetError)
 USER_AGENT: Final = "Go-http-client/1.1"
+
+
+class Upload:
+    """A body in pieces, of which no joined copy is made."""
+
+    def __init__(self, *pieces: bytes | bytearray | memoryview) -> None:
+        self._pieces = pieces
+        self.length = sum(map(len, pieces))
+
+    async def steps(self) -> AsyncIterator[memoryview]:
+        """All bytes, from the beginning at each call."""
+        for piece in self._pieces:
+            view = memoryview(piece)
+            for at in range(0, len(view), PEER_SEND_BYTES):
+                yield view[at : at + PEER_SEND_BYTES]
 
 
 class PeerResponse:
@@ -93,7 +112,7 @@ class PeerHttp:
         target: bytes,
         *,
         headers: Iterable[tuple[str, str]] = (),
-        body: bytes | bytearray | memoryview = b"",
+        body: Upload | None = None,
         follow: bool = False,
     ) -> PeerResponse:
         """Sends a request and waits for the head of its answer.
@@ -107,16 +126,30 @@ class PeerHttp:
             PeerError: no answer, with the reason in the words of Go's client.
         """
         url = URL(f"{self.scheme}://{address}{target.decode('latin-1')}", encoded=True)
-        try:
-            async with asyncio.timeout(PEER_CONNECT_SECONDS + PEER_HEAD_SECONDS):
-                response = await self._session.request(
+        fields = CIMultiDict(headers)
+        fields.setdefault("User-Agent", USER_AGENT)
+        seconds: float = PEER_CONNECT_SECONDS + PEER_HEAD_SECONDS
+        if body is not None:
+            fields["Content-Length"] = str(body.length)
+            seconds += body.length / PEER_BYTES_PER_SECOND_MIN
+
+        async def send() -> aiohttp.ClientResponse:
+            async with asyncio.timeout(seconds):
+                return await self._session.request(
                     method,
                     url,
-                    headers=[("User-Agent", USER_AGENT), *headers],
-                    data=body or None,
+                    headers=fields,
+                    data=body.steps() if body is not None else None,
                     allow_redirects=follow,
                     max_redirects=PEER_REDIRECTS_MAX,
                 )
+
+        try:
+            try:
+                response = await send()
+            except _CONNECTION_LOST:
+                # A kept connection that the peer has closed meanwhile: it has not seen the request.
+                response = await send()
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise PeerError(f'{method.title()} "{url}": {reason(error)}') from error
         return PeerResponse(response)

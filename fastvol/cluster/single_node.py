@@ -7,6 +7,7 @@ The files are those of a cluster member, so the directory can be given to a clus
 
 import secrets
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +15,7 @@ from fastvol.errors import InvalidRequestError, NoSpaceError, VolumeExistsError
 from fastvol.formats.file_id import format_file_id
 from fastvol.formats.replica_placement import ReplicaPlacement
 from fastvol.formats.ttl import TTL
+from fastvol.pb import master_pb2
 from fastvol.store.store import Store
 from fastvol.volume.volume import Volume
 
@@ -92,3 +94,30 @@ def _check_placement(replication: str) -> None:
             f"replication {replication} needs {placement.copy_count} servers; "
             "a single node keeps one copy (000)"
         )
+
+
+class SingleNodeLookup:
+    """Knows where the volumes of a single node are; see :class:`fastvol.cluster.locations.Lookup`."""
+
+    def __init__(self, store: Store, *, address: str, grpc_port: int) -> None:
+        self._store = store
+        self._address = address
+        self._grpc_port = grpc_port
+
+    async def lookup_volume(
+        self,
+        volume_ids: Iterable[int],
+        *,
+        timeout_seconds: float | None = None,  # noqa: ARG002 - there is nothing to wait for
+    ) -> master_pb2.LookupVolumeResponse:
+        """Here, or nowhere."""
+        answer = master_pb2.LookupVolumeResponse()
+        for volume_id in volume_ids:
+            entry = answer.volume_id_locations.add(volume_or_file_id=str(volume_id))
+            if self._store.find_volume(volume_id) is None:
+                entry.error = f"volume id {volume_id} not found"
+            else:
+                entry.locations.add(
+                    url=self._address, public_url=self._address, grpc_port=self._grpc_port
+                )
+        return answer

@@ -16,12 +16,12 @@ from fastvol.config.locations import data_locations, expand_user
 from fastvol.config.model import (
     Config,
     DiskProbeConfig,
-    ReadMode,
     ReadVerify,
 )
 from fastvol.config.security import SecuritySource, load_security, split_list
 from fastvol.config.settings import Settings, find_settings_file, read_toml
 from fastvol.errors import ConfigError
+from fastvol.http.parts import ReadMode
 from fastvol.index.kinds import SIZE_CLASSES, IndexKind
 from fastvol.limits import GRPC_PORT_OFFSET, MIB
 

@@ -7,10 +7,10 @@ from typing import Literal
 from fastvol.cluster.server_address import join_host_port
 from fastvol.config.security import SecuritySettings, SecuritySource
 from fastvol.config.settings import Settings
+from fastvol.http.parts import ReadMode
 from fastvol.index.kinds import IndexKind
 from fastvol.store.options import LocationOptions
 
-ReadMode = Literal["local", "proxy", "redirect"]
 ReadVerify = Literal["always", "once"]
 
 

@@ -35,11 +35,11 @@ class Access:
         """Write token, when a write key is set."""
         return self._permits(self.rules.write_tokens, request, vid, fid)
 
-    @staticmethod
-    def _permits(checker: TokenChecker, request: Request, vid: str, fid: str) -> bool:
-        if not checker.enabled:
-            return True
+    def token_of(self, request: Request) -> str:
+        """From query, header or cookie, whichever comes first."""
         headers = request.headers
         query_token = parse_query(request.target.raw_query).get("jwt", "")
-        token = find_token(query_token, headers.text(b"authorization"), headers.text(b"cookie"))
-        return checker.permits(token, vid, fid)
+        return find_token(query_token, headers.text(b"authorization"), headers.text(b"cookie"))
+
+    def _permits(self, checker: TokenChecker, request: Request, vid: str, fid: str) -> bool:
+        return not checker.enabled or checker.permits(self.token_of(request), vid, fid)

@@ -1,23 +1,34 @@
 """Where a handler works: on the event loop if it need not wait there, else in a thread."""
 
 from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
 
-from fastvol.http.request import Request
-from fastvol.http.response import Response
 from fastvol.volume.volume import WouldWaitError
 
-RunBlocking = Callable[..., Awaitable[Response]]
-"""Calls its first argument with the others in a thread."""
+_Result = TypeVar("_Result")
+_Result_co = TypeVar("_Result_co", covariant=True)
+
+
+class RunBlocking(Protocol):
+    """Calls a function in a thread."""
+
+    def __call__(self, work: Callable[[], _Result], /) -> Awaitable[_Result]: ...
+
+
+class Work(Protocol[_Result_co]):
+    """What can be tried on the event loop.
+
+    With ``nowait`` it raises :exc:`WouldWaitError`, having changed nothing, when it would wait.
+    """
+
+    def __call__(self, *, nowait: bool) -> _Result_co: ...
 
 
 def here_or_in_thread(
-    answer: Callable[..., Response], request: Request, run_blocking: RunBlocking
-) -> Response | Awaitable[Response]:
-    """The answer of ``answer(request, nowait=True)``, or of a new start in a thread.
-
-    ``answer`` must have changed nothing when it raises :exc:`WouldWaitError`.
-    """
+    work: Work[_Result], run_blocking: RunBlocking
+) -> _Result | Awaitable[_Result]:
+    """The result of ``work(nowait=True)``, or of a new start in a thread."""
     try:
-        return answer(request, nowait=True)
+        return work(nowait=True)
     except WouldWaitError:
-        return run_blocking(answer, request, nowait=False)
+        return run_blocking(lambda: work(nowait=False))

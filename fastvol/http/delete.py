@@ -1,40 +1,96 @@
 """DELETE of an object (weed/server/volume_server_handlers_write.go: DeleteHandler)."""
 
-from collections.abc import Awaitable
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fastvol.errors import FastvolError, InvalidRequestError
 from fastvol.formats.file_id import parse_path, parse_volume_id
-from fastvol.http.blocking import RunBlocking, here_or_in_thread
+from fastvol.http.blocking import here_or_in_thread
+from fastvol.http.chunks import Manifest, parse_manifest
 from fastvol.http.file_path import parse_url_path
-from fastvol.http.guard import AccessGuard
 from fastvol.http.query import parse_query
-from fastvol.http.request import Request
+from fastvol.http.replication import ReplicationError
 from fastvol.http.response import Response, json_error, json_response
-from fastvol.http.write import refuse_replicated
 from fastvol.limits import HTTP_COPY_BYTES_MAX
-from fastvol.store.store import Store
-from fastvol.volume.volume import StoredNeedle, Volume, WouldWaitError
+from fastvol.observability.counts import Total
+from fastvol.volume.volume import WouldWaitError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from fastvol.http.parts import HandlerParts
+    from fastvol.http.request import Request
+    from fastvol.store.store import Store
+    from fastvol.volume.volume import StoredNeedle, Volume
+
+
+@dataclass(frozen=True, slots=True)
+class _Doomed:
+    """A needle that may be deleted."""
+
+    volume: Volume
+    key: int
+    cookie: int
+    checksum: int
+    manifest: Manifest | None
+    replicate: bool
+    """A peer has sent the delete on."""
+    pretty: bool
+
+    @property
+    def copies(self) -> int:
+        """How many copies its volume shall have."""
+        return self.volume.super_block.replica_placement.copy_count
+
+    @property
+    def stays_here(self) -> bool:
+        """No other server has to know."""
+        return self.replicate or self.copies == 1
 
 
 class DeleteHandler:
     """Deletes objects."""
 
-    def __init__(self, store: Store, guard: AccessGuard, run_blocking: RunBlocking) -> None:
+    def __init__(self, store: Store, parts: HandlerParts) -> None:
         self._store = store
-        self._guard = guard
-        self._run_blocking = run_blocking
+        self._guard = parts.guard
+        self._run_blocking = parts.run_blocking
+        self._replication = parts.replication
+        self._delete_chunks = parts.delete_chunks
+        self._counts = parts.counts
 
     def check_head(self, request: Request) -> Response | None:
         """The white list; a body is odd but harmless."""
         return None if self._guard.allows_peer(request) else Response(401)
 
     def handle(self, request: Request) -> Response | Awaitable[Response]:
-        """Deletes it, in a thread when something must be waited for."""
+        """Deletes it here, on the other copies, and with it the chunks of a manifest."""
         if not self._guard.allows_peer(request):
             return Response(401)
-        return here_or_in_thread(self._delete, request, self._run_blocking)
 
-    def _delete(self, request: Request, *, nowait: bool) -> Response:
+        def delete(*, nowait: bool) -> Response | _Doomed:
+            doomed = self._look(request, nowait=nowait)
+            if isinstance(doomed, Response) or not doomed.stays_here or doomed.manifest is not None:
+                return doomed
+            self._replication.observer.targets(0)
+            return self._delete_here(doomed, nowait=nowait)
+
+        here = here_or_in_thread(delete, self._run_blocking)
+        if isinstance(here, Response):
+            return here
+        if isinstance(here, _Doomed):
+            return self._delete_all(request, here)
+        return self._later(request, here)
+
+    async def _later(self, request: Request, found: Awaitable[Response | _Doomed]) -> Response:
+        done = await found
+        return done if isinstance(done, Response) else await self._delete_all(request, done)
+
+    # --- looking --------------------------------------------------------------------------------
+
+    def _look(self, request: Request, *, nowait: bool) -> Response | _Doomed:
         query = parse_query(request.target.raw_query)
         pretty = bool(query.get("pretty"))
         try:
@@ -48,18 +104,18 @@ class DeleteHandler:
         stored = self._read(volume, key, nowait=nowait) if volume is not None else None
         if volume is None or stored is None:
             return json_response(404, {"size": 0}, pretty=pretty)
-        if stored.needle.size and stored.needle.cookie != cookie:
+        needle = stored.needle
+        if needle.size and needle.cookie != cookie:
             return json_error(400, "File Random Cookie does not match.", pretty=pretty)
-        problem = self._problem(volume, stored, replicate=query.get("type") == "replicate")
-        if problem:
-            return json_error(500, problem, pretty=pretty)
-        try:
-            size = volume.delete(key, cookie, stored.needle.checksum, nowait=nowait)
-        except WouldWaitError:
-            raise
-        except FastvolError as error:
-            return json_error(500, f"Deletion Failed: {error}", pretty=pretty)
-        return json_response(202, {"size": size}, pretty=pretty)
+        manifest = None
+        if needle.is_chunk_manifest:
+            try:
+                manifest = parse_manifest(bytes(needle.data), is_compressed=needle.is_compressed)
+            except ValueError as error:
+                self._counts.add(Total.WRITE_FAILURES)
+                return json_error(500, f"Load chunks manifest error: {error}", pretty=pretty)
+        replicate = query.get("type") == "replicate"
+        return _Doomed(volume, key, cookie, needle.checksum, manifest, replicate, pretty)
 
     def _find(self, vid: str) -> Volume | None:
         """A volume id that does not parse is no error here: it is just not found."""
@@ -74,6 +130,8 @@ class DeleteHandler:
         try:
             stored = volume.load(key, meta_above=HTTP_COPY_BYTES_MAX, nowait=nowait)
             if stored.meta_only:
+                if stored.needle.is_chunk_manifest:
+                    return volume.load(key, nowait=nowait)
                 volume.verify(stored, nowait=nowait)
         except WouldWaitError:
             raise
@@ -81,13 +139,51 @@ class DeleteHandler:
             return None
         return stored
 
-    @staticmethod
-    def _problem(volume: Volume, stored: StoredNeedle, *, replicate: bool) -> str:
+    # --- deleting -------------------------------------------------------------------------------
+
+    def _delete_here(self, doomed: _Doomed, *, nowait: bool) -> Response:
+        volume = doomed.volume
         if volume.no_write_or_delete:
-            return f"Deletion Failed: volume {volume.id} is read only"
-        if stored.needle.is_chunk_manifest and not replicate:
-            return (
-                "Delete chunks error: deleting the chunks of a manifest is not built yet in fastvol"
-            )
-        refused = refuse_replicated(volume, replicate=replicate)
-        return f"Deletion Failed: {refused}" if refused else ""
+            return self._failure(doomed, f"volume {volume.id} is read only")
+        try:
+            size = volume.delete(doomed.key, doomed.cookie, doomed.checksum, nowait=nowait)
+        except WouldWaitError:
+            raise
+        except FastvolError as error:
+            return self._failure(doomed, str(error))
+        if doomed.manifest is not None:
+            size = doomed.manifest.size
+        return json_response(202, {"size": size}, pretty=doomed.pretty)
+
+    def _failure(self, doomed: _Doomed, text: str) -> Response:
+        self._counts.add(Total.WRITE_FAILURES)
+        return json_error(500, f"Deletion Failed: {text}", pretty=doomed.pretty)
+
+    async def _delete_all(self, request: Request, doomed: _Doomed) -> Response:
+        """Chunks first: a manifest that is gone could not tell any more which they are."""
+        if doomed.manifest is not None:
+            try:
+                await self._delete_chunks([chunk.fid for chunk in doomed.manifest.chunks])
+            except FastvolError as error:
+                self._counts.add(Total.WRITE_FAILURES)
+                text = f"Delete chunks error: {error}"
+                return json_error(500, text, pretty=doomed.pretty)
+        targets: list[str] = []
+        if not doomed.stays_here:
+            try:
+                targets = await self._replication.delete_targets(doomed.volume.id, doomed.copies)
+            except ReplicationError as error:
+                return self._failure(doomed, str(error))
+
+        def delete(*, nowait: bool) -> Response:
+            return self._delete_here(doomed, nowait=nowait)
+
+        here = here_or_in_thread(delete, self._run_blocking)
+        response = here if isinstance(here, Response) else await here
+        if response.status >= 500:
+            return response
+        try:
+            await self._replication.delete(targets, request, self._guard.token_of(request))
+        except ReplicationError as error:
+            return self._failure(doomed, str(error))
+        return response

@@ -17,6 +17,9 @@ class AccessGuard(Protocol):
     def allows_write(self, request: Request, vid: str, fid: str) -> bool:
         """Whether the request's token, if one is needed, covers this change."""
 
+    def token_of(self, request: Request) -> str:
+        """The token that the request carries, empty for none; it goes along to other copies."""
+
 
 class OpenGuard:
     """No white list and no keys: everything is allowed."""
@@ -32,3 +35,7 @@ class OpenGuard:
     def allows_write(self, _request: Request, _vid: str, _fid: str) -> bool:
         """Always."""
         return True
+
+    def token_of(self, _request: Request) -> str:
+        """None."""
+        return ""

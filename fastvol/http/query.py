@@ -71,6 +71,20 @@ def parse_query(raw: bytes) -> Query:
     return values
 
 
+def parse_query_all(raw: bytes) -> dict[str, list[str]]:
+    """As :func:`parse_query`, with every value of a key."""
+    values: dict[str, list[str]] = {}
+    for pair in raw.split(b"&"):
+        one: Query = {}
+        try:
+            _add_pair(one, pair)
+        except InvalidRequestError:
+            continue
+        for key, value in one.items():
+            values.setdefault(key, []).append(value)
+    return values
+
+
 def parse_query_strict(raw: bytes) -> Query:
     """Query or urlencoded form of a POST or PUT.
 

@@ -6,16 +6,20 @@ large body, gzip, another writer at work, a cold record to compare with, fsync) 
 
 import time
 from collections.abc import Awaitable
+from dataclasses import dataclass
 from typing import Final
 
 from fastvol._cffi.crc32c import crc32c
-from fastvol.errors import FastvolError, InvalidRequestError
+from fastvol._cffi.serve import request_id
+from fastvol.errors import FastvolError, InvalidRequestError, VolumeReadOnlyError
 from fastvol.formats.file_id import parse_path, parse_volume_id
 from fastvol.formats.needle import Needle
 from fastvol.formats.ttl import TTL
-from fastvol.http.blocking import RunBlocking, here_or_in_thread
+from fastvol.http.blocking import here_or_in_thread
 from fastvol.http.file_path import parse_url_path, write_fid
-from fastvol.http.guard import AccessGuard
+from fastvol.http.parts import HandlerParts
+from fastvol.http.query import parse_query
+from fastvol.http.replication import Copy, ReplicationError
 from fastvol.http.request import Request
 from fastvol.http.response import Response, json_error, json_response
 from fastvol.http.upload import Form, ParsedUpload, has_form_body, parse_form, parse_upload
@@ -26,30 +30,71 @@ from fastvol.limits import (
     MIME_BYTES_MAX,
     NAME_BYTES_MAX,
 )
+from fastvol.observability.counts import Event, Total
 from fastvol.store.store import Store
 from fastvol.volume.volume import Volume, WouldWaitError
 
 _LAST_MODIFIED_BITS: Final = 40
 
 
+@dataclass(frozen=True, slots=True)
+class _Parsed:
+    """An upload that may be stored; ``volume`` is None when other servers have it."""
+
+    upload: ParsedUpload
+    needle: Needle
+    volume_id: int
+    volume: Volume | None
+    pretty: bool
+
+    @property
+    def copies(self) -> int | None:
+        """How many copies the volume shall have, as far as this server knows."""
+        if self.volume is None:
+            return None
+        return self.volume.super_block.replica_placement.copy_count
+
+    @property
+    def stays_here(self) -> bool:
+        """No other server is to have it."""
+        return self.upload.is_replicate or self.copies == 1
+
+
 class WriteHandler:
     """Stores uploads."""
 
-    def __init__(
-        self,
-        store: Store,
-        guard: AccessGuard,
-        run_blocking: RunBlocking,
-        *,
-        file_bytes_max: int,
-    ) -> None:
+    def __init__(self, store: Store, parts: HandlerParts) -> None:
         self._store = store
-        self._guard = guard
-        self._run_blocking = run_blocking
-        self._file_bytes_max = file_bytes_max
+        self._guard = parts.guard
+        self._run_blocking = parts.run_blocking
+        self._replication = parts.replication
+        self._uploads = parts.uploads
+        self._counts = parts.counts
+        self._file_bytes_max = parts.file_bytes_max
 
-    def check_head(self, request: Request) -> Response | None:
-        """White list, form, volume id, token and size: what can be refused without the body."""
+    # --- before the body ------------------------------------------------------------------------
+
+    def check_head(self, request: Request) -> Response | Awaitable[Response | None] | None:
+        """Limit, white list, form, volume id, token and size: what needs no body."""
+        uploads = self._uploads
+        if uploads.is_over and not _is_replica(request):
+            return self._check_late(request)
+        uploads.count(request, request.content_length or 0)
+        return self._check_now(request)
+
+    async def _check_late(self, request: Request) -> Response | None:
+        self._counts.add(Event.UPLOAD_LIMIT)
+        uploads = self._uploads
+        if not await uploads.wait():
+            return json_error(
+                429,
+                f"reject because inflight upload data {uploads.in_flight} > {uploads.limit}, "
+                "and wait timeout",
+            )
+        uploads.count(request, request.content_length or 0)
+        return self._check_now(request)
+
+    def _check_now(self, request: Request) -> Response | None:
         if not self._guard.allows_peer(request):
             return Response(401)
         length = request.content_length or 0
@@ -78,27 +123,44 @@ class WriteHandler:
             path = parse_url_path(request.path)
             volume_id = parse_volume_id(path.vid)
         except (InvalidRequestError, ValueError) as error:
+            self._counts.add(Total.WRITE_FAILURES)
             return json_error(400, str(error), pretty=bool(form.query.get("pretty")))
         if not self._guard.allows_write(request, path.vid, path.fid):
             return json_error(401, "wrong jwt")
         return form, volume_id
 
+    # --- the body -------------------------------------------------------------------------------
+
     def handle(self, request: Request) -> Response | Awaitable[Response]:
-        """Stores it, here or in a thread."""
+        """Stores it, here or in a thread, and on the other copies."""
         if not self._guard.allows_peer(request):
             return Response(401)
-        if len(request.body) > HTTP_INLINE_WRITE_BYTES_MAX:
-            return self._run_blocking(self._store_upload, request, nowait=False)
-        return here_or_in_thread(self._store_upload, request, self._run_blocking)
 
-    def _store_upload(self, request: Request, *, nowait: bool) -> Response:
+        def store(*, nowait: bool) -> Response | _Parsed:
+            return self._store_upload(request, nowait=nowait)
+
+        if len(request.body) > HTTP_INLINE_WRITE_BYTES_MAX:
+            stored = self._run_blocking(lambda: store(nowait=False))
+        else:
+            here = here_or_in_thread(store, self._run_blocking)
+            if isinstance(here, Response):
+                return here
+            if isinstance(here, _Parsed):
+                return self._replicate(request, here)
+            stored = here
+        return self._later(request, stored)
+
+    async def _later(self, request: Request, stored: Awaitable[Response | _Parsed]) -> Response:
+        done = await stored
+        return done if isinstance(done, Response) else await self._replicate(request, done)
+
+    def _store_upload(self, request: Request, *, nowait: bool) -> Response | _Parsed:
+        """The response when the volume has no other copies, else what is to be stored."""
         try:
             checked = self._check_form(request)
             if isinstance(checked, Response):
                 return checked
             form, volume_id = checked
-            if nowait and form.value("fsync") == "true":
-                raise WouldWaitError
             upload = parse_upload(
                 request.method,
                 request.path,
@@ -109,56 +171,98 @@ class WriteHandler:
             )
             key, cookie = parse_path(write_fid(request.path))
         except (InvalidRequestError, ValueError) as error:
+            self._counts.add(Total.WRITE_FAILURES)
             return json_error(400, str(error))
-        pretty = bool(form.query.get("pretty"))
-        volume = self._store.find_volume(volume_id)
-        if volume is None:
-            where = f"{self._store.ip}:{self._store.port}"
-            return json_error(500, f"volume {volume_id} not found on {where}", pretty=pretty)
-        refused = refuse_replicated(volume, replicate=upload.is_replicate)
-        if refused:
-            return json_error(500, refused, pretty=pretty)
-        needle = _needle_of(upload, key, cookie)
-        return self._append(volume, needle, upload, nowait=nowait, pretty=pretty)
+        parsed = _Parsed(
+            upload,
+            _needle_of(upload, key, cookie),
+            volume_id,
+            self._store.find_volume(volume_id),
+            pretty=bool(form.query.get("pretty")),
+        )
+        if not parsed.stays_here:
+            return parsed
+        if parsed.volume is None:
+            return self._not_found(parsed)
+        self._replication.observer.targets(0)
+        return self._append(parsed, parsed.volume, nowait=nowait)
 
-    def _append(
-        self, volume: Volume, needle: Needle, upload: ParsedUpload, *, nowait: bool, pretty: bool
-    ) -> Response:
+    def _not_found(self, parsed: _Parsed) -> Response:
+        where = f"{self._store.ip}:{self._store.port}"
+        return self._failure(parsed, f"volume {parsed.volume_id} not found on {where}")
+
+    def _failure(self, parsed: _Parsed, text: str) -> Response:
+        self._counts.add(Total.WRITE_FAILURES)
+        return json_error(500, text, pretty=parsed.pretty)
+
+    # --- storing --------------------------------------------------------------------------------
+
+    def _append(self, parsed: _Parsed, volume: Volume, *, nowait: bool) -> Response:
+        if nowait and parsed.upload.fsync:
+            raise WouldWaitError
         try:
             if volume.read_only:
-                return json_error(
-                    500,
-                    f"failed to write to local disk: volume {volume.id} is read only",
-                    pretty=pretty,
-                )
-            result = volume.write(needle, nowait=nowait)
-            if upload.fsync:
+                raise VolumeReadOnlyError(f"volume {volume.id} is read only")
+            result = volume.write(parsed.needle, nowait=nowait)
+            if parsed.upload.fsync:
                 volume.commit()
         except WouldWaitError:
             raise
         except FastvolError as error:
-            return json_error(500, f"failed to write to local disk: {error}", pretty=pretty)
-        headers = {"Content-Md5": upload.content_md5, "Etag": f'"{needle.etag}"'}
-        if result.unchanged:
-            return Response(204, headers)
-        response = json_response(201, _result_of(upload, needle), pretty=pretty)
-        response.headers.update(headers)
+            self._counts.add(Event.WRITE_TO_LOCAL_DISK)
+            return self._failure(parsed, f"failed to write to local disk: {error}")
+        return _written(parsed, unchanged=result.unchanged)
+
+    async def _replicate(self, request: Request, parsed: _Parsed) -> Response:
+        volume = parsed.volume
+        try:
+            targets = await self._replication.write_targets(parsed.volume_id, parsed.copies)
+        except ReplicationError as error:
+            return self._failure(parsed, str(error))
+        if volume is not None:
+
+            def append(*, nowait: bool) -> Response:
+                return self._append(parsed, volume, nowait=nowait)
+
+            stored = here_or_in_thread(append, self._run_blocking)
+            response = stored if isinstance(stored, Response) else await stored
+        elif targets:
+            response = _written(parsed, unchanged=False)
+        else:
+            return self._not_found(parsed)
+        if response.status >= 500:
+            return response
+        copy = Copy(
+            request=request,
+            name=parsed.upload.name,
+            content_md5=parsed.upload.content_md5,
+            token=self._guard.token_of(request),
+            fsync=parsed.upload.fsync,
+            request_id=response.headers.setdefault("X-Amz-Request-Id", request_id()),
+        )
+        try:
+            await self._replication.write(targets, parsed.needle, copy)
+        except ReplicationError as error:
+            self._counts.add(Event.WRITE_TO_REPLICAS)
+            return self._failure(
+                parsed, f"failed to write to replicas for volume {parsed.volume_id}: {error}"
+            )
         return response
 
 
-def refuse_replicated(volume: Volume, *, replicate: bool) -> str:
-    """Why a change of a replicated volume cannot be taken; empty when it can.
+def _is_replica(request: Request) -> bool:
+    """The limit is not for what a peer sends on, or two servers could wait for each other."""
+    return parse_query(request.target.raw_query).get("type") == "replicate"
 
-    Forwarding to the other copies is not built yet, and a copy that silently falls behind is worse
-    than a refusal; copies that a peer forwards are stored.
-    """
-    copies = volume.super_block.replica_placement.copy_count
-    if replicate or copies == 1:
-        return ""
-    return (
-        f"failed to write to replicas for volume {volume.id}: its {copies} copies need "
-        "replication, which this version of fastvol does not do yet"
-    )
+
+def _written(parsed: _Parsed, *, unchanged: bool) -> Response:
+    headers = {"Content-Md5": parsed.upload.content_md5, "Etag": f'"{parsed.needle.etag}"'}
+    if unchanged:
+        return Response(204, headers)
+    result = _result_of(parsed.upload, parsed.needle)
+    response = json_response(201, result, pretty=parsed.pretty)
+    response.headers.update(headers)
+    return response
 
 
 def _needle_of(upload: ParsedUpload, key: int, cookie: int) -> Needle:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from fastvol._cffi.serve import NativeServer
 from fastvol.cluster.single_node import SingleNodeAssigner
 from fastvol.http.assign import AssignHandler
 from fastvol.http.delete import DeleteHandler
 from fastvol.http.mime_types import system_table
+from fastvol.http.parts import HandlerParts
 from fastvol.http.plane import DataPlane, PlaneOptions
 from fastvol.http.read import ReadHandler
-from fastvol.http.response import HeaderWriter, Response
+from fastvol.http.response import HeaderWriter
 from fastvol.http.router import Answer, Router
 from fastvol.http.status import StatusHandler
+from fastvol.http.throttle import Throttle
 from fastvol.http.write import WriteHandler
 from fastvol.limits import (
     HTTP_COPY_BYTES_MAX,
@@ -21,16 +24,18 @@ from fastvol.limits import (
     HTTP_IO_THREADS,
     HTTP_MAP_BYTES_MAX,
 )
+from fastvol.observability.counts import Counts
 from fastvol.version import short_version
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
     from concurrent.futures import ThreadPoolExecutor
 
     from fastvol.config import Config
     from fastvol.http.access import Access
     from fastvol.http.request import Request
+    from fastvol.server.peers import Peers
     from fastvol.store.store import Store
     from fastvol.volume.volume import Volume
 
@@ -44,6 +49,7 @@ class DataSide:
         self._access = access
         self._offset_width = store.usual_offset_width()
         self._native = self._native_server()
+        self.counts = Counts()
 
     def _native_server(self) -> NativeServer:
         config, store = self._config, self._store
@@ -80,26 +86,41 @@ class DataSide:
         self._native.close()
 
     def choose_fast_paths(self) -> None:
-        """The C core checks neither tokens nor peers, so each path is off while it would have to."""
+        """The C core checks neither tokens nor peers, and counts no bytes in flight, so each path
+        is off while it would have to."""
         config, rules = self._config, self._access.rules
-        self._native.set_fast_read(config.fast_read and not rules.read_tokens.enabled)
-        guarded = rules.write_tokens.enabled or not rules.white_list.is_open
-        self._native.set_fast_write(config.fast_write and not guarded)
+        read_checked = rules.read_tokens.enabled or config.download_bytes_in_flight_max
+        self._native.set_fast_read(config.fast_read and not read_checked)
+        write_checked = (
+            rules.write_tokens.enabled
+            or not rules.white_list.is_open
+            or config.upload_bytes_in_flight_max
+        )
+        self._native.set_fast_write(config.fast_write and not write_checked)
 
-    def plane(self, loop: asyncio.AbstractEventLoop, workers: ThreadPoolExecutor) -> DataPlane:
+    def plane(
+        self, loop: asyncio.AbstractEventLoop, workers: ThreadPoolExecutor, peers: Peers
+    ) -> DataPlane:
         """The data plane on ``loop``; what may wait runs on ``workers``."""
-        config, store, access = self._config, self._store, self._access
-
-        def run_blocking(
-            work: Callable[..., Response], *args: Any, **kwargs: Any
-        ) -> Awaitable[Response]:
-            return loop.run_in_executor(workers, lambda: work(*args, **kwargs))
-
+        config, store = self._config, self._store
+        parts = HandlerParts(
+            guard=self._access,
+            run_blocking=partial(loop.run_in_executor, workers),
+            elsewhere=peers.elsewhere,
+            chunks=peers.chunks,
+            replication=peers.replication,
+            delete_chunks=peers.delete_chunks,
+            downloads=Throttle(config.download_bytes_in_flight_max, config.download_wait_seconds),
+            uploads=Throttle(config.upload_bytes_in_flight_max, config.upload_wait_seconds),
+            counts=self.counts,
+            read_mode=config.read_mode,
+            file_bytes_max=config.file_size_max,
+        )
         router = Router(
             HeaderWriter(self._server_header()),
-            read=ReadHandler(store, access, run_blocking),
-            write=WriteHandler(store, access, run_blocking, file_bytes_max=config.file_size_max),
-            delete=DeleteHandler(store, access, run_blocking),
+            read=ReadHandler(store, parts),
+            write=WriteHandler(store, parts),
+            delete=DeleteHandler(store, parts),
             exact=self._exact_paths(),
             bare={},
         )

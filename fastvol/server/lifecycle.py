@@ -20,6 +20,9 @@ from typing import Any, Final
 
 import uvloop
 
+from fastvol.cluster.channel import ChannelPool
+from fastvol.cluster.locations import Lookup
+from fastvol.cluster.single_node import SingleNodeLookup
 from fastvol.config import Config
 from fastvol.errors import ConfigError, StorageError
 from fastvol.http.access import Access
@@ -41,6 +44,7 @@ from fastvol.rpc.vacuum import VacuumHandlers
 from fastvol.rpc.volume_status import VolumeStatusHandlers
 from fastvol.server.data_side import DataSide
 from fastvol.server.membership import Membership
+from fastvol.server.peers import Peers
 from fastvol.server.reload import Reload, access_rules
 from fastvol.store.options import StoreOptions
 from fastvol.store.store import Store
@@ -132,7 +136,8 @@ class _Server:
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
         workers = ThreadPoolExecutor(HTTP_WORKERS_MAX, thread_name_prefix="http-worker")
-        plane = data.plane(loop, workers)
+        peers = self._peers(data)
+        plane = data.plane(loop, workers, peers)
         reload = Reload(self._config, self._store, self._access, data.choose_fast_paths)
         for number in _STOP_SIGNALS:
             loop.add_signal_handler(number, stop.set)
@@ -154,6 +159,19 @@ class _Server:
         if upkeep is not None:
             upkeep.cancel()
         await self._stop(plane, workers)
+        await peers.close()
+
+    def _peers(self, data: DataSide) -> Peers:
+        config, membership = self._config, self._membership
+        lookup: Lookup
+        if membership is None:
+            channels = ChannelPool()
+            lookup = SingleNodeLookup(
+                self._store, address=config.address, grpc_port=config.grpc_port
+            )
+        else:
+            channels, lookup = membership.channels, membership.masters
+        return Peers(config.address, self._control, lookup, channels, data.counts)
 
     def _rpc_handler(self) -> Any:
         config, store = self._config, self._store

@@ -37,12 +37,12 @@ class Membership:
     def __init__(self, config: Config, store: Store, control: ControlPlane) -> None:
         self._store = store
         self._control = control
-        self._channels = ChannelPool()
+        self.channels = ChannelPool()
         self._beating: Future[None] | None = None
         seeds = parse_addresses(",".join(config.masters))
         if not seeds:
             raise ConfigError("neither -mserver nor -master names a master server")
-        self.masters = MasterClient(self._channels, seeds, ip=config.ip, port=config.port)
+        self.masters = MasterClient(self.channels, seeds, ip=config.ip, port=config.port)
         node = NodeIdentity(
             ip=config.ip,
             port=config.port,
@@ -52,7 +52,7 @@ class Membership:
             data_center=config.data_center,
             rack=config.rack,
         )
-        self.heartbeat = Heartbeat(node, store, self.masters, self._channels)
+        self.heartbeat = Heartbeat(node, store, self.masters, self.channels)
 
     def meet_master(self) -> None:
         """Waits for the first master that answers, for ever; before the store is loaded."""
@@ -87,4 +87,4 @@ class Membership:
     def close(self) -> None:
         """Begins to close the connections to other servers."""
         with contextlib.suppress(FastvolError):
-            self._control.submit(self._channels.close())
+            self._control.submit(self.channels.close())

@@ -6,8 +6,10 @@ import asyncio
 import re
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +17,25 @@ import uvloop
 from volume_kit import create
 
 from fastvol._cffi.serve import NativeServer, ServeCounts
+from fastvol.cluster.locations import VolumeLocations
+from fastvol.cluster.peer_http import PeerHttp
+from fastvol.errors import MasterError, PeerError
 from fastvol.formats.ttl import TTL
+from fastvol.http.chunks import ChunkReader
 from fastvol.http.delete import DeleteHandler
+from fastvol.http.elsewhere import Elsewhere
 from fastvol.http.guard import OpenGuard
 from fastvol.http.mime_types import system_table
+from fastvol.http.parts import HandlerParts, ReadMode
 from fastvol.http.plane import DataPlane, PlaneOptions, bind
 from fastvol.http.read import ReadHandler
+from fastvol.http.replication import Replication
 from fastvol.http.response import HeaderWriter
 from fastvol.http.router import Router
+from fastvol.http.throttle import Throttle
 from fastvol.http.write import WriteHandler
+from fastvol.observability.counts import Counts
+from fastvol.pb import master_pb2
 from fastvol.volume.volume import Volume
 
 HEADER = "SeaweedFS Volume 8000GB 4.48"
@@ -45,6 +57,47 @@ class TinyStore:
         return list(self.table.values())
 
 
+@dataclass(frozen=True)
+class Throttling:
+    """Limits in bytes, 0 for none, and how long one waits."""
+
+    downloads: int = 0
+    uploads: int = 0
+    seconds: float = 2
+
+
+class TinyCluster:
+    """What a plane hears from a master; tests say what that is."""
+
+    def __init__(self) -> None:
+        self.where: dict[int, list[master_pb2.Location]] = {}
+        self.failure = ""
+        self.asked: list[int] = []
+        self.deleted: list[str] = []
+
+    def put(self, volume_id: int, *ports: int, **marks: bool) -> None:
+        """Copies of a volume on these ports of this machine."""
+        found = self.where.setdefault(volume_id, [])
+        found += [master_pb2.Location(url=f"127.0.0.1:{port}", **marks) for port in ports]
+
+    async def lookup(self, volume_id: int) -> master_pb2.LookupVolumeResponse:
+        self.asked.append(volume_id)
+        if self.failure:
+            raise MasterError(self.failure)
+        answer = master_pb2.LookupVolumeResponse()
+        entry = answer.volume_id_locations.add(volume_or_file_id=str(volume_id))
+        if volume_id in self.where:
+            entry.locations.extend(self.where[volume_id])
+        else:
+            entry.error = f"volume id {volume_id} not found"
+        return answer
+
+    async def delete_chunks(self, fids: Sequence[str]) -> None:
+        self.deleted += fids
+        if "unwilling" in fids:
+            raise PeerError("chunk delete unwilling: Wrong fid format.")
+
+
 class LivePlane:
     """Use as a context manager; ``exchange`` sends bytes and returns all that comes back."""
 
@@ -57,7 +110,12 @@ class LivePlane:
         options: PlaneOptions | None = None,
         public: bool = False,
         stop_seconds: float = 5,
+        read_mode: ReadMode = "proxy",
+        throttling: Throttling | None = None,
     ) -> None:
+        self.cluster = TinyCluster()
+        self._read_mode: ReadMode = read_mode
+        self._throttling = throttling or Throttling()
         self._stop_seconds = stop_seconds
         self._options = options or PlaneOptions(file_bytes_max=1 << 20)
         self._public = public
@@ -125,17 +183,29 @@ class LivePlane:
         self._loop = loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         workers = ThreadPoolExecutor(4)
-
-        def run_blocking(work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-            return loop.run_in_executor(workers, lambda: work(*args, **kwargs))
-
         store: Any = self.store
-        guard = OpenGuard()
+        own_address = f"{self.store.ip}:{self.store.port}"
+        peers = PeerHttp()
+        locations = VolumeLocations(self.cluster.lookup)
+        counts = Counts()
+        parts = HandlerParts(
+            guard=OpenGuard(),
+            run_blocking=partial(loop.run_in_executor, workers),
+            elsewhere=Elsewhere(own_address, locations, peers, counts),
+            chunks=ChunkReader(locations, peers),
+            replication=Replication(own_address, locations, peers),
+            delete_chunks=self.cluster.delete_chunks,
+            downloads=Throttle(self._throttling.downloads, self._throttling.seconds),
+            uploads=Throttle(self._throttling.uploads, self._throttling.seconds),
+            counts=counts,
+            read_mode=self._read_mode,
+            file_bytes_max=self._options.file_bytes_max,
+        )
         router = Router(
             HeaderWriter(HEADER),
-            read=ReadHandler(store, guard, run_blocking),
-            write=WriteHandler(store, guard, run_blocking, file_bytes_max=1 << 20),
-            delete=DeleteHandler(store, guard, run_blocking),
+            read=ReadHandler(store, parts),
+            write=WriteHandler(store, parts),
+            delete=DeleteHandler(store, parts),
             exact={},
             bare={},
         )
@@ -144,6 +214,7 @@ class LivePlane:
         self._ready.set()
         await self._stop.wait()
         await plane.stop(self._stop_seconds)
+        await peers.close()
         workers.shutdown()
 
     def connections(self) -> int:
