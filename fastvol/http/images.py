@@ -5,41 +5,35 @@ shouldCropImages``; what they get: ``weed/images/cropping.go: Cropped`` and
 ``weed/images/resizing.go: Resized``. Whatever cannot be done gives the stored bytes. The format is
 found in the bytes, but written by the name's extension.
 
-Decoding is bounded: four formats and no other decoder, so many pixels an image, and so many pixels
-in memory at a time (:class:`PixelBudget`).
+Decoding is bounded: see :mod:`fastvol.http.image_files`.
 """
 
-import io
 import logging
-import threading
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final, NamedTuple
 
 from PIL import Image
+from PIL.ImageFile import ImageFile
 
 from fastvol.formats.go_numbers import atoi
+from fastvol.http.image_files import (
+    TooManyPixelsError,
+    check_pixels,
+    encode,
+    open_image,
+    pixel_budget,
+    to_true_color,
+)
 from fastvol.http.image_geometry import Box, Scaling, Size, centred, scaling
 from fastvol.http.image_wholeness import is_whole
 from fastvol.http.query import Query
-from fastvol.limits import IMAGE_PIXELS_AT_ONCE, IMAGE_PIXELS_MAX
 
 log = logging.getLogger(__name__)
 
-FORMATS: Final = ("PNG", "JPEG", "GIF", "WEBP")
-"""Nothing else is ever opened, whatever plugins Pillow has."""
-JPEG_QUALITY: Final = 75
 _CROPPED: Final = frozenset({".png", ".jpg", ".jpeg", ".gif"})
 _RESIZED: Final = _CROPPED | {".webp"}
 _INT_MAX: Final = 2**63 - 1
-_SIDE_MAX: Final = 65535
-"""Of a JPEG or GIF; upstream answers a larger one with nothing."""
 _DRAFT_FACTOR: Final = 2
 """A JPEG is decoded to at least so many times the wanted size: Lanczos does the rest."""
-
-# Pillow's own limit warns far below where it refuses; ours is checked before anything is decoded.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 class ImageRequest(NamedTuple):
@@ -53,31 +47,6 @@ class ImageRequest(NamedTuple):
     width: int
     height: int
     mode: str
-
-
-class PixelBudget:
-    """Lets images be decoded at the same time as long as their pixels are not too many together."""
-
-    def __init__(self, pixels: int) -> None:
-        self._limit = pixels
-        self._used = 0
-        self._freed = threading.Condition()
-
-    @contextmanager
-    def take(self, pixels: int) -> Iterator[None]:
-        """Waits for room; one that is larger than all of it gets its turn alone."""
-        with self._freed:
-            self._freed.wait_for(lambda: not self._used or self._used + pixels <= self._limit)
-            self._used += pixels
-        try:
-            yield
-        finally:
-            with self._freed:
-                self._used -= pixels
-                self._freed.notify_all()
-
-
-pixel_budget: Final = PixelBudget(IMAGE_PIXELS_AT_ONCE)
 
 
 def plan(query: Query, ext: str) -> ImageRequest | None:
@@ -103,41 +72,12 @@ def transform(data: bytes, request: ImageRequest) -> bytes:
     """
     try:
         return _transformed(data, request)
-    except Image.DecompressionBombError as error:
+    except TooManyPixelsError as error:
         log.warning("an image is shown as it is: %s", error)
     except Exception as error:
         # A decoder may raise anything on bytes that are not what they seem.
         log.info("an image is shown as it is: %s: %s", type(error).__name__, error)
     return data
-
-
-def encode(image: Image.Image, ext: str) -> bytes:
-    """The bytes of an RGB or RGBA image; what the format cannot do with alpha becomes black."""
-    if ext in (".jpg", ".jpeg", ".gif") and max(image.size) > _SIDE_MAX:
-        return b""
-    image.info = {}  # else a profile or a comment of the original would get into some formats
-    output = io.BytesIO()
-    if ext in (".jpg", ".jpeg"):
-        _on_black(image).save(output, "JPEG", quality=JPEG_QUALITY)
-    elif ext == ".gif":
-        _on_black(image).quantize(256).save(output, "GIF")
-    else:
-        _without_idle_alpha(image).save(output, "PNG")
-    return output.getvalue()
-
-
-def check_pixels(size: Size) -> int:
-    """The number of pixels.
-
-    Raises:
-        DecompressionBombError: too many.
-    """
-    pixels = size[0] * size[1]
-    if pixels > IMAGE_PIXELS_MAX:
-        raise Image.DecompressionBombError(
-            f"{size[0]}x{size[1]} are more than {IMAGE_PIXELS_MAX} pixels"
-        )
-    return pixels
 
 
 # --- what is asked ------------------------------------------------------------------------------
@@ -168,7 +108,7 @@ def _crop(query: Query) -> tuple[int, int, int, int] | None:
 
 
 def _transformed(data: bytes, request: ImageRequest) -> bytes:
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+    with open_image(data) as image:
         frame = _frame(image)
         part = _part(frame, request.crop)
         if part is None:
@@ -192,10 +132,10 @@ def _transformed(data: bytes, request: ImageRequest) -> bytes:
             return encode(_drawn(image, part, step), request.ext)
 
 
-def _frame(image: Image.Image) -> tuple[int, int, int, int]:
+def _frame(image: ImageFile) -> tuple[int, int, int, int]:
     """The image's box; of a GIF that of its first frame, which need not fill the canvas."""
     if image.format == "GIF":
-        return image.tile[0].extents  # type: ignore[attr-defined,no-any-return]
+        return image.tile[0].extents or (0, 0, *image.size)
     return (0, 0, *image.size)
 
 
@@ -220,9 +160,7 @@ def _part(
     return (left, upper, right, lower) if left < right and upper < lower else None
 
 
-def _drawn(
-    image: Image.Image, part: tuple[int, int, int, int], step: Scaling | None
-) -> Image.Image:
+def _drawn(image: ImageFile, part: tuple[int, int, int, int], step: Scaling | None) -> Image.Image:
     if step is None:
         return to_true_color(image.crop(part))
     box: Box = (
@@ -236,7 +174,7 @@ def _drawn(
     return scaled if step.size == step.scaled else scaled.crop(centred(step.scaled, step.size))
 
 
-def _drafted(image: Image.Image, box: Box, wanted: Size) -> Box:
+def _drafted(image: ImageFile, box: Box, wanted: Size) -> Box:
     """Lets a JPEG be decoded smaller if that is enough; the box in what will be decoded."""
     if image.format != "JPEG":
         return box
@@ -247,28 +185,3 @@ def _drafted(image: Image.Image, box: Box, wanted: Size) -> Box:
     image.draft(None, (min(full[0], int(enough[0]) + 1), min(full[1], int(enough[1]) + 1)))
     across, down = image.size[0] / full[0], image.size[1] / full[1]
     return (box[0] * across, box[1] * down, box[2] * across, box[3] * down)
-
-
-def to_true_color(image: Image.Image) -> Image.Image:
-    """RGB, or RGBA when there is transparency, eight bits a channel."""
-    image.load()
-    if image.mode.startswith("I"):
-        return image.convert("I").point(lambda value: value / 256).convert("L").convert("RGB")
-    if image.has_transparency_data:
-        return image.convert("RGBA")
-    return image.convert("RGB")
-
-
-def _on_black(image: Image.Image) -> Image.Image:
-    if image.mode != "RGBA":
-        return image
-    background = Image.new("RGB", image.size)
-    background.paste(image, mask=image.getchannel("A"))
-    return background
-
-
-def _without_idle_alpha(image: Image.Image) -> Image.Image:
-    """An alpha channel that is opaque everywhere is not written."""
-    if image.mode == "RGBA" and image.getchannel("A").getextrema() == (255, 255):
-        return image.convert("RGB")
-    return image

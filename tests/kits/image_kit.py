@@ -105,6 +105,7 @@ def pictures() -> dict[str, bytes]:
         "jpeg": encoded(plain, "JPEG"),
         "gif": encoded(plain.quantize(64), "GIF"),
         "webp": encoded(plain, "WEBP", lossless=True),
+        "webp lossy": encoded(plain, "WEBP"),
         "tall": encoded(gradient((40, 300)), "PNG"),
         "line": encoded(gradient((200, 1)), "PNG"),
         "large": encoded(gradient((300, 200)), "JPEG", quality=95),
@@ -121,7 +122,7 @@ def pictures() -> dict[str, bytes]:
         "palette alpha": encoded(plain.quantize(16), "PNG", transparency=3),
         "gif alpha": encoded(plain.quantize(16), "GIF", transparency=3),
         "alpha": encoded(clear, "PNG"),
-        "webp alpha": encoded(clear, "WEBP", lossless=True),
+        "webp alpha": encoded(clear, "WEBP"),
         "profile": encoded(plain, "PNG", icc_profile=bytes(200)),
         "turned": oriented_jpeg(6),
         "film gif": encoded(

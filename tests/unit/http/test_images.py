@@ -8,8 +8,8 @@ import pytest
 from image_kit import encoded, gradient, opened, pictures, png_claiming
 from PIL import Image, ImageChops, ImageStat
 
-from fastvol.http import images
-from fastvol.http.images import ImageRequest, PixelBudget, plan, transform
+from fastvol.http.image_files import PixelBudget
+from fastvol.http.images import ImageRequest, plan, transform
 from fastvol.http.query import parse_query
 
 
@@ -139,6 +139,13 @@ def test_a_large_jpeg_is_decoded_small_with_the_same_result() -> None:
         assert max(ImageStat.Stat(ImageChops.difference(image, plain)).mean) < 2
 
 
+def test_the_first_of_several_pictures_in_a_jpeg_file_is_shown() -> None:
+    """Phones append a second picture, with a directory that says so."""
+    pair = encoded(gradient(), "MPO", save_all=True, append_images=[gradient().rotate(180)])
+    image = opened(done(pair, "width=30", ".jpg"))
+    assert (image.format, image.size) == ("JPEG", (30, 20))
+
+
 def test_transparency_becomes_black_where_there_is_none() -> None:
     clear = encoded(Image.new("RGBA", (60, 40), (255, 255, 255, 0)), "PNG")
     for ext in (".jpg", ".gif"):
@@ -186,20 +193,24 @@ def test_a_truncated_picture_is_shown_as_it_is(name: str) -> None:
     assert done(data, "width=30", ".png") is data
 
 
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_small_file_that_claims_to_be_large_is_not_decoded(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(images.PixelBudget, "take", lambda *_: pytest.fail("decodes"))
-    for size in ((40_000, 4_000), (60_000, 60_000)):
-        data = png_claiming(*size)
+    monkeypatch.setattr(PixelBudget, "take", lambda *_: pytest.fail("decodes"))
+    claims = [png_claiming(40_000, 4_000), png_claiming(60_000, 60_000)]
+    for name in ("webp", "webp lossy", "webp alpha"):
+        data = bytearray(pictures()[name])
+        at = {b"VP8 ": 26, b"VP8L": 21, b"VP8X": 24}[bytes(data[12:16])]
+        data[at : at + 6] = b"\xff\xff\xff\xff\xff\xff" if at == 24 else b"\xff\x3f\xff\x3f??"
+        claims.append(bytes(data))
+    for data in claims:
         assert done(data, "width=30", ".png") is data
     assert "shown as it is" in caplog.text
 
 
 def test_a_result_that_would_be_too_large_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
     data = pictures()["png"]
-    monkeypatch.setattr(images.PixelBudget, "take", lambda *_: pytest.fail("decodes"))
+    monkeypatch.setattr(PixelBudget, "take", lambda *_: pytest.fail("decodes"))
     assert done(data, "width=99999999999999999999&height=10", ".png") is data
     assert done(data, "width=20000000&height=10", ".png") is data
 
