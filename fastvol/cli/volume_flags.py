@@ -177,7 +177,7 @@ def _traffic_flags() -> list[Flag]:
             "wait for that limit before a download is refused",
             _NOT_BUILT,
         ),
-        Flag("images.fix.orientation", "bool", False, "turn uploaded JPEGs upright", _NOT_BUILT),
+        Flag("images.fix.orientation", "bool", False, "turn uploaded JPEGs upright"),
     ]
 
 

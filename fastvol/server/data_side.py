@@ -86,8 +86,8 @@ class DataSide:
         self._native.close()
 
     def choose_fast_paths(self) -> None:
-        """The C core checks neither tokens nor peers, and counts no bytes in flight, so each path
-        is off while it would have to."""
+        """The C core checks neither tokens nor peers, counts no bytes in flight and turns no
+        pictures, so each path is off while it would have to."""
         config, rules = self._config, self._access.rules
         read_checked = rules.read_tokens.enabled or config.download_bytes_in_flight_max
         self._native.set_fast_read(config.fast_read and not read_checked)
@@ -95,6 +95,7 @@ class DataSide:
             rules.write_tokens.enabled
             or not rules.white_list.is_open
             or config.upload_bytes_in_flight_max
+            or config.fix_image_orientation
         )
         self._native.set_fast_write(config.fast_write and not write_checked)
 
@@ -115,6 +116,7 @@ class DataSide:
             counts=self.counts,
             read_mode=config.read_mode,
             file_bytes_max=config.file_size_max,
+            fix_orientation=config.fix_image_orientation,
         )
         router = Router(
             HeaderWriter(self._server_header()),
