@@ -75,6 +75,8 @@ GUNZIP_BYTES_MAX: Final = 1 * GIB
 # --- images -------------------------------------------------------------------------------------
 IMAGE_PIXELS_MAX: Final = 128 * 1024 * 1024
 """Larger images are neither resized nor cropped nor turned: a small file can claim any size."""
+IMAGE_BYTES_MAX: Final = 64 * MIB
+"""Larger files are not looked into."""
 IMAGE_PIXELS_AT_ONCE: Final = 128 * 1024 * 1024
 """Pixels of all images decoded at a time, originals and results; about 8 bytes of memory each."""
 

@@ -74,6 +74,7 @@ def open_image(data: bytes) -> ImageFile:
     """
     if data.startswith(b"RIFF"):
         check_pixels(_webp_size(data))  # its decoder takes the memory when it is opened
+        data += b"\0"  # and wants the last padding, which nobody else misses
     for start, decoder in _DECODERS:
         if data.startswith(start):
             return decoder(io.BytesIO(data))

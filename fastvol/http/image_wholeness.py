@@ -82,10 +82,19 @@ def _behind_blocks(data: bytes, at: int) -> int:
 
 
 def _is_whole_webp(data: bytes) -> bool:
-    """Also not animated: Go's decoder knows single images only."""
+    """Also not animated: Go's decoder knows single images only. The last chunk's padding is not
+    missed by anybody."""
+    if data[12:16] == b"VP8X" and data[20] & _WEBP_ANIMATED:
+        return False
     (size,) = struct.unpack_from("<I", data, 4)
-    is_animated = data[12:16] == b"VP8X" and bool(data[20] & _WEBP_ANIMATED)
-    return not is_animated and len(data) >= 8 + size
+    at = 12
+    while at < 8 + size:
+        (length,) = struct.unpack_from("<I", data, at + 4)
+        at += 8 + length
+        if at > len(data):
+            return False
+        at += length & 1
+    return True
 
 
 _CHECKS: Final = {

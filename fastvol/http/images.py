@@ -15,6 +15,7 @@ from PIL import Image
 from PIL.ImageFile import ImageFile
 
 from fastvol.formats.go_numbers import atoi
+from fastvol.http.file_path import UrlPath
 from fastvol.http.image_files import (
     TooManyPixelsError,
     check_pixels,
@@ -26,6 +27,7 @@ from fastvol.http.image_files import (
 from fastvol.http.image_geometry import Box, Scaling, Size, centred, scaling
 from fastvol.http.image_wholeness import is_whole
 from fastvol.http.query import Query
+from fastvol.limits import IMAGE_BYTES_MAX
 
 log = logging.getLogger(__name__)
 
@@ -65,11 +67,23 @@ def plan(query: Query, ext: str) -> ImageRequest | None:
     return ImageRequest(ext, crop, resize, width, height, query.get("mode", ""))
 
 
+def extension(path: UrlPath, stored_name: str) -> str:
+    """The extension that counts: the URL's, or that of the stored name when the URL has no name."""
+    if path.ext or path.filename:
+        return path.ext
+    base = stored_name[stored_name.rfind("/") + 1 :]
+    dot = base.rfind(".")
+    return base[dot:] if dot >= 0 else ""
+
+
 def transform(data: bytes, request: ImageRequest) -> bytes:
     """The image asked for, or ``data`` itself where there is nothing to do or nothing can be done.
 
     Empty for a size that makes no sense, as upstream.
     """
+    if len(data) > IMAGE_BYTES_MAX:
+        log.warning("an image is shown as it is: it has more than %d bytes", IMAGE_BYTES_MAX)
+        return data
     try:
         return _transformed(data, request)
     except TooManyPixelsError as error:

@@ -112,9 +112,11 @@ class LivePlane:
         stop_seconds: float = 5,
         read_mode: ReadMode = "proxy",
         throttling: Throttling | None = None,
+        fix_orientation: bool = False,
     ) -> None:
         self.cluster = TinyCluster()
         self._read_mode: ReadMode = read_mode
+        self._fix_orientation = fix_orientation
         self._throttling = throttling or Throttling()
         self._stop_seconds = stop_seconds
         self._options = options or PlaneOptions(file_bytes_max=1 << 20)
@@ -200,6 +202,7 @@ class LivePlane:
             counts=counts,
             read_mode=self._read_mode,
             file_bytes_max=self._options.file_bytes_max,
+            fix_orientation=self._fix_orientation,
         )
         router = Router(
             HeaderWriter(HEADER),

@@ -117,6 +117,8 @@ def test_the_picture_stays_the_same_picture(name: str) -> None:
     result = done(data, "width=30", ".png")
     if result == data:
         return
+    if name == "webp but 1":
+        data += bytes(1)  # the padding
     source, image = opened(data), opened(result)
     if name == "gif on a canvas":
         source = source.crop((10, 5, 70, 45))
@@ -183,7 +185,9 @@ def test_no_other_decoder_is_ever_used(name: str) -> None:
 
 
 TRUNCATED = [
-    name for name in pictures() if ("half" in name or "but" in name) and name != "gif but 1"
+    name
+    for name in pictures()
+    if ("half" in name or "but" in name) and name not in ("gif but 1", "webp but 1")
 ]
 
 
