@@ -117,7 +117,9 @@ class LivePlane:
         self.cluster = TinyCluster()
         self._read_mode: ReadMode = read_mode
         self._fix_orientation = fix_orientation
-        self._throttling = throttling or Throttling()
+        limits = throttling or Throttling()
+        self.downloads = Throttle(limits.downloads, limits.seconds)
+        self.uploads = Throttle(limits.uploads, limits.seconds)
         self._stop_seconds = stop_seconds
         self._options = options or PlaneOptions(file_bytes_max=1 << 20)
         self._public = public
@@ -135,7 +137,7 @@ class LivePlane:
             copy_max=16 << 10,
             map_max=256 << 10,
             inline_verify_max=1 << 20,
-            upload_max=1 << 20,
+            upload_max=self._options.file_bytes_max,
             verify_once=False,
             io_threads=2,
         )
@@ -197,8 +199,8 @@ class LivePlane:
             chunks=ChunkReader(locations, peers),
             replication=Replication(own_address, locations, peers),
             delete_chunks=self.cluster.delete_chunks,
-            downloads=Throttle(self._throttling.downloads, self._throttling.seconds),
-            uploads=Throttle(self._throttling.uploads, self._throttling.seconds),
+            downloads=self.downloads,
+            uploads=self.uploads,
             counts=counts,
             read_mode=self._read_mode,
             file_bytes_max=self._options.file_bytes_max,
