@@ -15,6 +15,7 @@ from fastvol.http.plane import DataPlane, PlaneOptions
 from fastvol.http.read import ReadHandler
 from fastvol.http.response import HeaderWriter
 from fastvol.http.router import Answer, Router
+from fastvol.http.static_files import StaticFiles
 from fastvol.http.status import StatusHandler
 from fastvol.http.throttle import Throttle
 from fastvol.http.write import WriteHandler
@@ -124,7 +125,7 @@ class DataSide:
             write=WriteHandler(store, parts),
             delete=DeleteHandler(store, parts),
             exact=self._exact_paths(),
-            bare={},
+            static=StaticFiles(),
         )
         self.choose_fast_paths()
         options = PlaneOptions(

@@ -32,6 +32,7 @@ from fastvol.http.read import ReadHandler
 from fastvol.http.replication import Replication
 from fastvol.http.response import HeaderWriter
 from fastvol.http.router import Router
+from fastvol.http.static_files import StaticFiles
 from fastvol.http.throttle import Throttle
 from fastvol.http.write import WriteHandler
 from fastvol.observability.counts import Counts
@@ -212,7 +213,7 @@ class LivePlane:
             write=WriteHandler(store, parts),
             delete=DeleteHandler(store, parts),
             exact={},
-            bare={},
+            static=StaticFiles(),
         )
         self._plane = plane = DataPlane(loop, self._native, router, self._options)
         plane.listen(self._listener, public=self._public)
