@@ -80,6 +80,18 @@ IMAGE_BYTES_MAX: Final = 64 * MIB
 IMAGE_PIXELS_AT_ONCE: Final = 128 * 1024 * 1024
 """Pixels of all images decoded at a time, originals and results; about 8 bytes of memory each."""
 
+# --- status page --------------------------------------------------------------------------------
+STATUS_PAGE_VOLUMES: Final = 200
+"""Volumes on one page of the list."""
+STATUS_PAGE_DAMAGED_MAX: Final = 200
+"""Damaged volumes that are listed; further ones are only counted."""
+STATUS_PAGE_CACHE_SECONDS: Final = 1
+"""However many browsers look, the volumes are gone through once in this time."""
+ACTIVITY_SECONDS: Final = 1
+ACTIVITY_LONG_SECONDS: Final = 60
+ACTIVITY_NOTES: Final = 60
+"""Rates are kept for so many of each of the two."""
+
 # --- security -----------------------------------------------------------------------------------
 JWT_CACHE_ENTRIES_MAX: Final = 4096
 """Tokens whose signature is remembered; a full cache starts anew."""

@@ -18,6 +18,9 @@ from fastvol.http.router import Answer, Router
 from fastvol.http.static_files import StaticFiles
 from fastvol.http.status import StatusHandler
 from fastvol.http.throttle import Throttle
+from fastvol.http.ui import PATH as PAGE_PATH
+from fastvol.http.ui import StatusPage
+from fastvol.http.ui_state import StateTaker
 from fastvol.http.write import WriteHandler
 from fastvol.limits import (
     HTTP_COPY_BYTES_MAX,
@@ -25,6 +28,7 @@ from fastvol.limits import (
     HTTP_IO_THREADS,
     HTTP_MAP_BYTES_MAX,
 )
+from fastvol.observability.activity import Activity, RequestSource
 from fastvol.observability.counts import Counts
 from fastvol.version import short_version
 
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
 
     from fastvol.config import Config
     from fastvol.http.access import Access
+    from fastvol.http.blocking import RunBlocking
     from fastvol.http.request import Request
     from fastvol.server.peers import Peers
     from fastvol.store.store import Store
@@ -51,6 +56,8 @@ class DataSide:
         self._offset_width = store.usual_offset_width()
         self._native = self._native_server()
         self.counts = Counts()
+        self.requests: RequestSource | None = None
+        """Who counts requests, for the status page; None: it shows no rates."""
 
     def _native_server(self) -> NativeServer:
         config, store = self._config, self._store
@@ -124,7 +131,7 @@ class DataSide:
             read=ReadHandler(store, parts),
             write=WriteHandler(store, parts),
             delete=DeleteHandler(store, parts),
-            exact=self._exact_paths(),
+            exact=self._exact_paths(loop, parts.run_blocking),
             static=StaticFiles(),
         )
         self.choose_fast_paths()
@@ -133,7 +140,9 @@ class DataSide:
         )
         return DataPlane(loop, self._native, router, options)
 
-    def _exact_paths(self) -> dict[str, Callable[[Request], Answer]]:
+    def _exact_paths(
+        self, loop: asyncio.AbstractEventLoop, run_blocking: RunBlocking
+    ) -> dict[str, Callable[[Request], Answer]]:
         config, store = self._config, self._store
         status = StatusHandler(store, offset_width=self._offset_width)
         exact: dict[str, Callable[[Request], Answer]] = {
@@ -141,6 +150,8 @@ class DataSide:
             "/healthz": status.health,
             "/readyz": status.health,
         }
+        if not config.security.write_key or config.security.ui_access:
+            exact[PAGE_PATH] = self._status_page(loop, run_blocking).answer
         if config.single_node:
             assigner = SingleNodeAssigner(store, config.volume_size_max)
             assign = AssignHandler(
@@ -149,3 +160,16 @@ class DataSide:
             exact["/dir/assign"] = assign.assign
             exact["/dir/lookup"] = assign.lookup
         return exact
+
+    def _status_page(
+        self, loop: asyncio.AbstractEventLoop, run_blocking: RunBlocking
+    ) -> StatusPage:
+        activity = None
+        if self.requests is not None:
+            activity = Activity(self.requests)
+            activity.follow(loop)
+        config = self._config
+        taker = StateTaker(
+            self._store, config.address, config.masters, self._offset_width, activity=activity
+        )
+        return StatusPage(taker, run_blocking)
