@@ -92,6 +92,12 @@ ACTIVITY_LONG_SECONDS: Final = 60
 ACTIVITY_NOTES: Final = 60
 """Rates are kept for so many of each of the two."""
 
+# --- logging ------------------------------------------------------------------------------------
+LOG_REPEAT_SECONDS: Final = 10
+"""An error that hits every request is logged this often, with how many lines were left out."""
+LOG_REPEAT_KINDS_MAX: Final = 1024
+"""So many such errors (one a volume, say) are told apart; beyond that all others count as one."""
+
 # --- security -----------------------------------------------------------------------------------
 JWT_CACHE_ENTRIES_MAX: Final = 4096
 """Tokens whose signature is remembered; a full cache starts anew."""
@@ -121,7 +127,7 @@ OFFSET_WIDTH_DEFAULT: Final = 5
 LEVELDB_CACHE_BYTES_MAX: Final = 512 * MIB
 """Block caches and write buffers of all LevelDB maps together; later ones get less and less."""
 LEVELDB_CACHE_BYTES_MIN: Final = 192 * KIB
-"""What one gets even when nothing is left."""
+"""What one gets even when nothing is left; no more are open than have room for this much."""
 LEVELDB_WRITE_BUFFER_BYTES_MIN: Final = 64 * KIB
 """LevelDB takes no less."""
 LEVELDB_TABLE_BYTES: Final = 4 * MIB

@@ -17,12 +17,15 @@ from typing import Any, TypeVar
 from fastvol._cffi._core import ffi, lib
 from fastvol._cffi.needle_map import MapEntry, NeedleMap
 from fastvol.errors import VolumeClosedError
+from fastvol.log_limiter import LogLimiter
 
 log = logging.getLogger(__name__)
+_per_call = LogLimiter(log)
 
 Function = TypeVar("Function", bound=Callable[..., int | None])
 
-_alive_lock = threading.Lock()
+# Taken again when a collection under it frees a map that nobody closed.
+_alive_lock = threading.RLock()
 _alive: dict[int, tuple[Any, "ForeignMap"]] = {}
 """Keeps handles and maps as long as C may call them: by the handle's address."""
 
@@ -78,7 +81,7 @@ def _errno_of(_: type[BaseException], error: BaseException, __: TracebackType) -
         return -errno.ENOMEM
     if isinstance(error, OSError):
         return -(error.errno or errno.EIO)
-    log.error("needle map: %r", error)
+    _per_call.error(type(error).__name__, "needle map: %r", error, exc_info=error)
     return -errno.EIO
 
 

@@ -11,10 +11,12 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #define PAGE 4096u
 #define LINE_MAX_BYTES 4352
+#define MAPS_ATTEMPTS 200
 
 /* Volatile: the handler reads it at any instruction of the guarded code. */
 static _Thread_local sigjmp_buf *volatile active_guard;
@@ -22,6 +24,7 @@ static struct sigaction previous_action;
 static pthread_once_t install_once = PTHREAD_ONCE_INIT;
 
 static atomic_ullong lost_pages;
+static atomic_int spare_fd = -1;
 
 /* ---- LevelDB's tables; all of it runs in the signal handler --------------------------------------- */
 
@@ -45,14 +48,18 @@ static int is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
-/* "/...../000005.ldb", or ".sst" as older releases have it */
+/* "/...../000005.ldb", or ".sst" as older releases have it.  A merged table is removed while those
+ * who read it still have it mapped. */
 static int names_table(const char *line)
 {
-    size_t length = strlen(line);
+    static const char deleted[] = " (deleted)";
+    size_t length = strlen(line), suffix = sizeof deleted - 1;
+    if (length > suffix && memcmp(line + length - suffix, deleted, suffix) == 0)
+        length -= suffix;
     if (length < 6)
         return 0;
     const char *end = line + length - 4;
-    if (strcmp(end, ".ldb") != 0 && strcmp(end, ".sst") != 0)
+    if (memcmp(end, ".ldb", 4) != 0 && memcmp(end, ".sst", 4) != 0)
         return 0;
     const char *digits = end;
     while (digits > line && is_digit(digits[-1]))
@@ -71,12 +78,44 @@ static int maps_table_at(const char *line, uintptr_t address)
     return address >= from && address < end && names_table(line);
 }
 
+static int hold_spare(void)
+{
+    return open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+/* A process that has no descriptor left must not die of a lost page for that. */
+static int open_maps(void)
+{
+    static const struct timespec pause = {.tv_nsec = 1000000};
+    int fd = -1;
+    for (int attempt = 0; fd < 0 && attempt < MAPS_ATTEMPTS; attempt++) {
+        /* Another thread may have the spare one, or have taken its place. */
+        if (attempt > 1)
+            nanosleep(&pause, NULL);
+        fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+        int spare = fd < 0 ? atomic_exchange(&spare_fd, -1) : -1;
+        if (spare >= 0)
+            close(spare);
+    }
+    return fd;
+}
+
+static void close_maps(int fd)
+{
+    close(fd);
+    if (atomic_load(&spare_fd) >= 0)
+        return;
+    int none = -1, spare = hold_spare();
+    if (spare >= 0 && !atomic_compare_exchange_strong(&spare_fd, &none, spare))
+        close(spare);
+}
+
 static int is_in_table(uintptr_t address)
 {
     char line[LINE_MAX_BYTES], block[1024];
     size_t length = 0;
     int found = 0;
-    int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    int fd = open_maps();
     if (fd < 0)
         return 0;
     ssize_t got;
@@ -92,7 +131,7 @@ static int is_in_table(uintptr_t address)
             found = maps_table_at(line, address);
         }
     }
-    close(fd);
+    close_maps(fd);
     return found;
 }
 
@@ -139,6 +178,7 @@ static void on_sigbus(int number, siginfo_t *info, void *context)
 
 static void install(void)
 {
+    atomic_store(&spare_fd, hold_spare());
     struct sigaction action;
     memset(&action, 0, sizeof action);
     action.sa_sigaction = on_sigbus;

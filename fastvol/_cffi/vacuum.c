@@ -18,8 +18,9 @@
 #define INDEX_BUFFER (64u << 10)
 /* Larger records go to the new file straight from the mapping. */
 #define BUFFERED_RECORD_MAX (64u << 10)
-/* Dirty pages are handed to the disk as they come, or the sync at the end would stall everybody. */
-#define WRITE_BEHIND (1024u << 10)
+/* Dirty pages are handed to the disk in bounds, or the sync at the end would stall everybody; but in
+ * few large lots: readers feel a disk at work beside the copy more than either alone. */
+#define WRITE_BEHIND (256u << 20)
 /* Read-ahead joins records with a smaller gap than this between them. */
 #define GAP_READ 65536u
 

@@ -139,9 +139,10 @@ int fv_volume_verify(fv_volume *volume, uint64_t data_offset, uint32_t data_size
  * than wait.  Nothing stays behind after a failure. */
 int fv_volume_write(fv_volume *volume, fv_needle *needle, int check_cookie, int nowait,
                     fv_write_result *out);
-/* Appends a tombstone; out->size is 0 and nothing is written when there is nothing to delete. */
-int fv_volume_delete(fv_volume *volume, uint64_t id, uint32_t cookie, uint32_t checksum, int nowait,
-                     fv_write_result *out);
+/* Appends a tombstone; out->size is 0 and nothing is written when there is nothing to delete.  With
+ * `always` it is written all the same, so it is refused where writes are. */
+int fv_volume_delete(fv_volume *volume, uint64_t id, uint32_t cookie, uint32_t checksum, int always,
+                     int nowait, fv_write_result *out);
 /* Makes everything appended so far durable, data first.  0 or a negative errno; *on_index tells which. */
 int fv_volume_sync(fv_volume *volume, int *on_index);
 /* Reserves a little room behind both ends, so that a disk which fills up still takes deletions. */

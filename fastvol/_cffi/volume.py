@@ -361,15 +361,23 @@ class NativeVolume:
         return self._write_result(out)
 
     def delete(
-        self, needle_id: int, cookie: int, checksum: int, *, nowait: bool = False
+        self,
+        needle_id: int,
+        cookie: int,
+        checksum: int,
+        *,
+        always: bool = False,
+        nowait: bool = False,
     ) -> NativeWrite:
         """Appends a tombstone; ``size`` 0 when there was nothing to delete.
+
+        Nothing is appended then, unless ``always``; that is refused where writes are.
 
         Raises:
             NativeFaultError: as :meth:`write`.
         """
         out = ffi.new("fv_write_result *")
-        code = lib.fv_volume_delete(self._pointer, needle_id, cookie, checksum, nowait, out)
+        code = lib.fv_volume_delete(self._pointer, needle_id, cookie, checksum, always, nowait, out)
         if code != 0:
             raise write_fault(code, out)
         return self._write_result(out)

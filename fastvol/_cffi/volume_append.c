@@ -280,16 +280,18 @@ int fv_volume_write(fv_volume *volume, fv_needle *needle, int check_cookie, int 
 }
 
 static int delete_locked(fv_volume *volume, uint64_t id, uint32_t cookie, uint32_t checksum,
-                         int nowait, fv_write_result *out)
+                         int always, int nowait, fv_write_result *out)
 {
-    int result = check_may_append(volume, FV_VOLUME_NO_DELETE, out);
+    unsigned forbidding = FV_VOLUME_NO_DELETE | (always ? FV_VOLUME_NO_WRITE : 0);
+    int result = check_may_append(volume, forbidding, out);
     if (result != FV_OK)
         return result;
     fv_entry entry;
     int known = fv_map_find(volume->map, id, nowait, &entry);
     if (known < 0)
         return map_failed(known, out);
-    if (!known || entry.size < 0)
+    int is_there = known && entry.size >= 0;
+    if (!is_there && !always)
         return FV_OK;
     fv_needle tombstone;
     memset(&tombstone, 0, sizeof tombstone);
@@ -301,25 +303,28 @@ static int delete_locked(fv_volume *volume, uint64_t id, uint32_t cookie, uint32
     result = append(volume, &tombstone, -1, out);
     if (result != FV_OK)
         return result;
-    int deleted = fv_map_delete(volume->map, id, NULL);
+    int deleted = is_there ? fv_map_delete(volume->map, id, NULL) : 0;
     if (deleted < 0)
         return undo_unmapped(volume, deleted, dat_size, idx_size, out);
+    out->size = is_there ? entry.size : 0;
     pthread_mutex_lock(&volume->stat_lock);
-    fv_counters_delete(&volume->stat.counters, entry.size);
+    fv_counters_delete(&volume->stat.counters, out->size);
+    /* As the row counts when the index is loaded. */
+    if (id > volume->stat.counters.max_key)
+        volume->stat.counters.max_key = id;
     pthread_mutex_unlock(&volume->stat_lock);
-    out->size = entry.size;
     out->append_at_ns = tombstone.append_at_ns;
     return FV_OK;
 }
 
-int fv_volume_delete(fv_volume *volume, uint64_t id, uint32_t cookie, uint32_t checksum, int nowait,
-                     fv_write_result *out)
+int fv_volume_delete(fv_volume *volume, uint64_t id, uint32_t cookie, uint32_t checksum, int always,
+                     int nowait, fv_write_result *out)
 {
     memset(out, 0, sizeof *out);
     int result = take_write_lock(volume, nowait);
     if (result != FV_OK)
         return result;
-    result = delete_locked(volume, id, cookie, checksum, nowait, out);
+    result = delete_locked(volume, id, cookie, checksum, always, nowait, out);
     pthread_mutex_unlock(&volume->write_lock);
     return result;
 }

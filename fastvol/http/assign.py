@@ -30,7 +30,6 @@ class AssignHandler:
     def assign(self, request: Request) -> Response:
         """A file id and where to put it (master_server_handlers.go: dirAssignHandler)."""
         query = _values(request)
-        pretty = bool(query.get("pretty"))
         try:
             ttl = TTL.parse(query.get("ttl", ""))
             found = self._assigner.assign(
@@ -40,7 +39,7 @@ class AssignHandler:
                 query.get("replication", ""),
             )
         except (ValueError, FastvolError) as error:
-            return json_error(_NOT_ACCEPTABLE, str(error), pretty=pretty)
+            return json_error(_NOT_ACCEPTABLE, str(error))
         return json_response(
             200,
             {
@@ -49,27 +48,25 @@ class AssignHandler:
                 "publicUrl": self._public_url,
                 "count": found.count,
             },
-            pretty=pretty,
         )
 
     def lookup(self, request: Request) -> Response:
         """Where a volume is: here, or nowhere (dirLookupHandler)."""
         query = _values(request)
-        pretty = bool(query.get("pretty"))
         vid = _volume_id_text(query)
         try:
             volume_id = parse_volume_id(vid)
         except ValueError:
-            return _lookup_error(vid, f"unknown volume id {vid}", pretty=pretty)
+            return _lookup_error(vid, f"unknown volume id {vid}")
         if self._store.find_volume(volume_id) is None:
-            return _lookup_error(vid, f"volume id {vid} not found", pretty=pretty)
+            return _lookup_error(vid, f"volume id {vid} not found")
         location = {
             "url": self._url,
             "publicUrl": self._public_url,
             "dataCenter": _DATA_CENTER,
             "grpcPort": self._grpc_port,
         }
-        return json_response(200, {"volumeOrFileId": vid, "locations": [location]}, pretty=pretty)
+        return json_response(200, {"volumeOrFileId": vid, "locations": [location]})
 
 
 def _count(text: str) -> int:
@@ -86,9 +83,9 @@ def _volume_id_text(query: Query) -> str:
     return (file_id if file_id.find(",") > 0 else query.get("volumeId", "")).partition(",")[0]
 
 
-def _lookup_error(vid: str, text: str, *, pretty: bool) -> Response:
+def _lookup_error(vid: str, text: str) -> Response:
     named = {"volumeOrFileId": vid} if vid else {}
-    return json_response(404, {**named, "error": text}, pretty=pretty)
+    return json_response(404, {**named, "error": text})
 
 
 def _values(request: Request) -> Query:

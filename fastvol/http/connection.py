@@ -61,11 +61,13 @@ from fastvol.limits import (
     HTTP_TURN_REQUESTS,
     KIB,
 )
+from fastvol.log_limiter import LogLimiter
 
 if TYPE_CHECKING:
     from fastvol.http.plane import DataPlane
 
 log = logging.getLogger(__name__)
+_per_connection = LogLimiter(log)
 
 _RECEIVE_BYTES: Final = 256 * KIB
 
@@ -189,7 +191,7 @@ class Connection:
 
     def _fail(self) -> None:
         """A fault of ours must not leave a connection behind that nobody drives."""
-        log.exception("a connection failed")
+        _per_connection.error("failed", "a connection failed", exc_info=True)
         self.close()
 
     def _remote_text(self) -> str:

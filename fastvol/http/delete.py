@@ -37,7 +37,6 @@ class _Doomed:
     manifest: Manifest | None
     replicate: bool
     """A peer has sent the delete on."""
-    pretty: bool
 
     @property
     def copies(self) -> int:
@@ -92,30 +91,29 @@ class DeleteHandler:
 
     def _look(self, request: Request, *, nowait: bool) -> Response | _Doomed:
         query = parse_query(request.target.raw_query)
-        pretty = bool(query.get("pretty"))
         try:
             path = parse_url_path(request.path)
             key, cookie = parse_path(path.fid)
         except (InvalidRequestError, ValueError) as error:
-            return json_error(400, str(error), pretty=pretty)
+            return json_error(400, str(error))
         if not self._guard.allows_write(request, path.vid, path.fid):
-            return json_error(401, "wrong jwt", pretty=pretty)
+            return json_error(401, "wrong jwt")
         volume = self._find(path.vid)
         stored = self._read(volume, key, nowait=nowait) if volume is not None else None
         if volume is None or stored is None:
-            return json_response(404, {"size": 0}, pretty=pretty)
+            return json_response(404, {"size": 0})
         needle = stored.needle
         if needle.size and needle.cookie != cookie:
-            return json_error(400, "File Random Cookie does not match.", pretty=pretty)
+            return json_error(400, "File Random Cookie does not match.")
         manifest = None
         if needle.is_chunk_manifest:
             try:
                 manifest = parse_manifest(bytes(needle.data), is_compressed=needle.is_compressed)
             except ValueError as error:
                 self._counts.add(Total.WRITE_FAILURES)
-                return json_error(500, f"Load chunks manifest error: {error}", pretty=pretty)
+                return json_error(500, f"Load chunks manifest error: {error}")
         replicate = query.get("type") == "replicate"
-        return _Doomed(volume, key, cookie, needle.checksum, manifest, replicate, pretty)
+        return _Doomed(volume, key, cookie, needle.checksum, manifest, replicate)
 
     def _find(self, vid: str) -> Volume | None:
         """A volume id that does not parse is no error here: it is just not found."""
@@ -144,20 +142,20 @@ class DeleteHandler:
     def _delete_here(self, doomed: _Doomed, *, nowait: bool) -> Response:
         volume = doomed.volume
         if volume.no_write_or_delete:
-            return self._failure(doomed, f"volume {volume.id} is read only")
+            return self._failure(f"volume {volume.id} is read only")
         try:
             size = volume.delete(doomed.key, doomed.cookie, doomed.checksum, nowait=nowait)
         except WouldWaitError:
             raise
         except FastvolError as error:
-            return self._failure(doomed, str(error))
+            return self._failure(str(error))
         if doomed.manifest is not None:
             size = doomed.manifest.size
-        return json_response(202, {"size": size}, pretty=doomed.pretty)
+        return json_response(202, {"size": size})
 
-    def _failure(self, doomed: _Doomed, text: str) -> Response:
+    def _failure(self, text: str) -> Response:
         self._counts.add(Total.WRITE_FAILURES)
-        return json_error(500, f"Deletion Failed: {text}", pretty=doomed.pretty)
+        return json_error(500, f"Deletion Failed: {text}")
 
     async def _delete_all(self, request: Request, doomed: _Doomed) -> Response:
         """Chunks first: a manifest that is gone could not tell any more which they are."""
@@ -167,13 +165,13 @@ class DeleteHandler:
             except FastvolError as error:
                 self._counts.add(Total.WRITE_FAILURES)
                 text = f"Delete chunks error: {error}"
-                return json_error(500, text, pretty=doomed.pretty)
+                return json_error(500, text)
         targets: list[str] = []
         if not doomed.stays_here:
             try:
                 targets = await self._replication.delete_targets(doomed.volume.id, doomed.copies)
             except ReplicationError as error:
-                return self._failure(doomed, str(error))
+                return self._failure(str(error))
 
         def delete(*, nowait: bool) -> Response:
             return self._delete_here(doomed, nowait=nowait)
@@ -185,5 +183,5 @@ class DeleteHandler:
         try:
             await self._replication.delete(targets, request, self._guard.token_of(request))
         except ReplicationError as error:
-            return self._failure(doomed, str(error))
+            return self._failure(str(error))
         return response

@@ -17,7 +17,6 @@ from PIL.ImageFile import ImageFile
 from fastvol.formats.go_numbers import atoi
 from fastvol.http.file_path import UrlPath
 from fastvol.http.image_files import (
-    TooManyPixelsError,
     check_pixels,
     encode,
     open_image,
@@ -28,8 +27,11 @@ from fastvol.http.image_geometry import Box, Scaling, Size, centred, scaling
 from fastvol.http.image_wholeness import is_whole
 from fastvol.http.query import Query
 from fastvol.limits import IMAGE_BYTES_MAX
+from fastvol.log_limiter import LogLimiter
 
 log = logging.getLogger(__name__)
+limited: Final = LogLimiter(log)
+"""One broken image may be asked for in every request."""
 
 _CROPPED: Final = frozenset({".png", ".jpg", ".jpeg", ".gif"})
 _RESIZED: Final = _CROPPED | {".webp"}
@@ -82,15 +84,14 @@ def transform(data: bytes, request: ImageRequest) -> bytes:
     Empty for a size that makes no sense, as upstream.
     """
     if len(data) > IMAGE_BYTES_MAX:
-        log.warning("an image is shown as it is: it has more than %d bytes", IMAGE_BYTES_MAX)
+        limited.warning("bytes", "an image has more than %d bytes: shown as is", IMAGE_BYTES_MAX)
         return data
     try:
         return _transformed(data, request)
-    except TooManyPixelsError as error:
-        log.warning("an image is shown as it is: %s", error)
     except Exception as error:
         # A decoder may raise anything on bytes that are not what they seem.
-        log.info("an image is shown as it is: %s: %s", type(error).__name__, error)
+        kind = type(error).__name__
+        limited.warning(kind, "an image is shown as it is: %s: %s", kind, error)
     return data
 
 
@@ -137,8 +138,7 @@ def _transformed(data: bytes, request: ImageRequest) -> bytes:
             return b""
         kind = image.format or ""
         if not is_whole(data, kind):
-            log.info("an image is shown as it is: its %s data end too early or are damaged", kind)
-            return data
+            raise ValueError(f"its {kind} data end too early or are damaged")
         pixels = check_pixels(image.size)
         if step is not None:
             pixels += check_pixels(step.scaled)

@@ -13,8 +13,10 @@ from PIL.Image import Transpose
 
 from fastvol.http.image_files import check_pixels, encode, open_image, pixel_budget, to_true_color
 from fastvol.http.image_wholeness import is_whole
+from fastvol.log_limiter import LogLimiter
 
 log = logging.getLogger(__name__)
+limited: Final = LogLimiter(log)
 
 _TURNS: Final = {
     2: Transpose.FLIP_LEFT_RIGHT,
@@ -60,7 +62,8 @@ def turned(data: bytes | bytearray | memoryview, turn: Transpose) -> bytes | byt
                 return encode(to_true_color(image).transpose(turn), ".jpg")
     except Exception as error:
         # A decoder may raise anything on bytes that are not what they seem.
-        log.info("an image is stored as it lies: %s: %s", type(error).__name__, error)
+        kind = type(error).__name__
+        limited.warning(kind, "an image is stored as it lies: %s: %s", kind, error)
         return data
 
 

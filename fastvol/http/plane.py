@@ -21,6 +21,7 @@ from fastvol.limits import (
     HTTP_LISTEN_BACKLOG,
     MIB,
 )
+from fastvol.log_limiter import LogLimiter
 
 if TYPE_CHECKING:
     from fastvol.http.router import Router
@@ -64,6 +65,7 @@ class DataPlane:
         self._connections: dict[int, Connection] = {}
         self._listeners: list[socket.socket] = []
         self._next_token = 1
+        self._accepting = LogLimiter(log)
         self._sweep: asyncio.TimerHandle | None = None
         loop.add_reader(self.native_loop.fd(), self._on_events)
         self._schedule_sweep()
@@ -97,12 +99,12 @@ class DataPlane:
         try:
             self._connections[token] = Connection(self, sock, token, peer, public=public)
         except MemoryError:
-            log.error("no memory for another connection")
+            self._accepting.error("memory", "no memory for another connection")
             sock.close()
 
     def _pause_accepting(self, listener: socket.socket, public: bool, error: OSError) -> None:
         """Out of descriptors, mostly: trying again at once would only spin."""
-        log.error("cannot accept a connection: %s", error)
+        self._accepting.error(error.errno, "cannot accept a connection: %s", error)
         self.loop.remove_reader(listener.fileno())
         self.loop.call_later(_ACCEPT_PAUSE_SECONDS, self._accept_again, listener, public)
 

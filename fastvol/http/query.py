@@ -89,9 +89,12 @@ def parse_query_strict(raw: bytes) -> Query:
     """Query or urlencoded form of a POST or PUT.
 
     Raises:
-        InvalidRequestError: with the text of the first pair that does not decode.
+        InvalidRequestError: with the text of the first pair that does not decode; a semicolon
+            anywhere is told first.
     """
     values: Query = {}
+    if b";" in raw:
+        raise InvalidRequestError("invalid semicolon separator in query")
     if raw:
         for pair in raw.split(b"&"):
             _add_pair(values, pair)

@@ -98,8 +98,15 @@ class Response:
     body: Body | FileBody | StreamBody = b""
     close: bool = False
     """The connection ends after this response."""
+    json: object = None
+    """What becomes the body by :meth:`write_json`."""
     more_headers: Sequence[tuple[str, str]] = ()
     """Fields of names that ``headers`` has already: a proxy passes on what it got."""
+
+    def write_json(self, *, pretty: bool) -> None:
+        """Makes the body of a JSON response, for people if ``pretty``."""
+        if self.json is not None:
+            self.body = go_json.dumps(self.json, pretty=pretty)
 
     @property
     def body_length(self) -> int | None:
@@ -189,15 +196,15 @@ def _safe(value: str) -> str:
     return value
 
 
-def json_response(status: int, value: object, *, pretty: bool = False) -> Response:
-    """A JSON body with Go's escaping and upstream's two headers."""
+def json_response(status: int, value: object) -> Response:
+    """A JSON body with Go's escaping and upstream's two headers (weed/server/common.go: writeJson)."""
     headers = {"Content-Type": "application/json", "X-Content-Type-Options": "nosniff"}
-    return Response(status, headers, go_json.dumps(value, pretty=pretty))
+    return Response(status, headers, json=value)
 
 
-def json_error(status: int, text: str, *, pretty: bool = False) -> Response:
+def json_error(status: int, text: str) -> Response:
     """``{"error": text}``."""
-    return json_response(status, {"error": text}, pretty=pretty)
+    return json_response(status, {"error": text})
 
 
 def text_error(status: int, text: bytes) -> Response:

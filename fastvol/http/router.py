@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 from fastvol.errors import FastvolError, http_status
-from fastvol.http.query import clean_location
+from fastvol.http.query import clean_location, parse_query
 from fastvol.http.request import Request
 from fastvol.http.response import (
     HeaderWriter,
@@ -20,6 +20,7 @@ from fastvol.http.response import (
     text_error,
 )
 from fastvol.http.static_files import StaticFiles
+from fastvol.log_limiter import LogLimiter
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ class Router:
         self._delete = delete
         self._exact = exact
         self._static = static
+        self._failures = LogLimiter(log)
 
     def check_head(self, request: Request) -> HeadCheck | Awaitable[HeadCheck]:
         """A response that can be given before the body is received, or None."""
@@ -96,6 +98,9 @@ class Router:
 
     def finish(self, request: Request, response: Response) -> bytes:
         """Adds what every response carries and writes the head."""
+        if response.json is not None:
+            pretty = parse_query(request.target.raw_query).get("pretty")
+            response.write_json(pretty=bool(pretty))
         if not self._is_bare(request, response):
             self._writer.add_common(response)
             if request.headers.get(b"origin") and self._is_object_path(request):
@@ -163,14 +168,21 @@ class Router:
             return Response(200)
         return json_error(400, f"unsupported method {request.method}")
 
-    @staticmethod
-    def _failure(request: Request, error: Exception) -> Response:
+    def _failure(self, request: Request, error: Exception) -> Response:
         if not isinstance(error, FastvolError):
-            log.error("%s %s failed", request.method, request.path, exc_info=error)
+            self._failures.error(
+                type(error).__name__, "%s %s failed", request.method, request.path, exc_info=error
+            )
             return Response(500)
         status = http_status(error)
         if request.method in ("GET", "HEAD"):
             if status >= 500:
-                log.error("%s %s: %s", request.method, request.path, error)
+                kind = type(error).__name__, _first_part(request.path)
+                self._failures.error(kind, "%s %s: %s", request.method, request.path, error)
             return Response(status)
         return json_error(status if status in (400, 401) else 500, str(error))
+
+
+def _first_part(path: str) -> str:
+    """The volume, in the path of an object."""
+    return path.lstrip("/").replace(",", "/").partition("/")[0]

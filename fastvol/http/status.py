@@ -1,7 +1,6 @@
 """``/status`` and the health checks (weed/server/volume_server_handlers_admin.go)."""
 
 from fastvol.http.go_json import Float32
-from fastvol.http.query import parse_query
 from fastvol.http.request import Request
 from fastvol.http.response import Response, json_response
 from fastvol.store.store import Store
@@ -16,9 +15,8 @@ class StatusHandler:
         self._store = store
         self._offset_width = offset_width
 
-    def status(self, request: Request) -> Response:
+    def status(self, _request: Request) -> Response:
         """Disks and volumes; any method, any caller."""
-        pretty = bool(parse_query(request.target.raw_query).get("pretty"))
         volumes = sorted(self._store.volumes(), key=lambda volume: volume.id)
         return json_response(
             200,
@@ -27,7 +25,6 @@ class StatusHandler:
                 "Version": full_version(self._offset_width),
                 "Volumes": [_volume_object(volume) for volume in volumes] or None,
             },
-            pretty=pretty,
         )
 
     def health(self, _request: Request) -> Response:

@@ -46,7 +46,6 @@ class _Parsed:
     needle: Needle
     volume_id: int
     volume: Volume | None
-    pretty: bool
 
     @property
     def copies(self) -> int | None:
@@ -126,7 +125,7 @@ class WriteHandler:
             volume_id = parse_volume_id(path.vid)
         except (InvalidRequestError, ValueError) as error:
             self._counts.add(Total.WRITE_FAILURES)
-            return json_error(400, str(error), pretty=bool(form.query.get("pretty")))
+            return json_error(400, str(error))
         if not self._guard.allows_write(request, path.vid, path.fid):
             return json_error(401, "wrong jwt")
         return form, volume_id
@@ -178,11 +177,7 @@ class WriteHandler:
         if self._fix_orientation:
             _turn_upright(upload, nowait=nowait)
         parsed = _Parsed(
-            upload,
-            _needle_of(upload, key, cookie),
-            volume_id,
-            self._store.find_volume(volume_id),
-            pretty=bool(form.query.get("pretty")),
+            upload, _needle_of(upload, key, cookie), volume_id, self._store.find_volume(volume_id)
         )
         if not parsed.stays_here:
             return parsed
@@ -193,11 +188,11 @@ class WriteHandler:
 
     def _not_found(self, parsed: _Parsed) -> Response:
         where = f"{self._store.ip}:{self._store.port}"
-        return self._failure(parsed, f"volume {parsed.volume_id} not found on {where}")
+        return self._failure(f"volume {parsed.volume_id} not found on {where}")
 
-    def _failure(self, parsed: _Parsed, text: str) -> Response:
+    def _failure(self, text: str) -> Response:
         self._counts.add(Total.WRITE_FAILURES)
-        return json_error(500, text, pretty=parsed.pretty)
+        return json_error(500, text)
 
     # --- storing --------------------------------------------------------------------------------
 
@@ -214,7 +209,7 @@ class WriteHandler:
             raise
         except FastvolError as error:
             self._counts.add(Event.WRITE_TO_LOCAL_DISK)
-            return self._failure(parsed, f"failed to write to local disk: {error}")
+            return self._failure(f"failed to write to local disk: {error}")
         return _written(parsed, unchanged=result.unchanged)
 
     async def _replicate(self, request: Request, parsed: _Parsed) -> Response:
@@ -222,7 +217,7 @@ class WriteHandler:
         try:
             targets = await self._replication.write_targets(parsed.volume_id, parsed.copies)
         except ReplicationError as error:
-            return self._failure(parsed, str(error))
+            return self._failure(str(error))
         if volume is not None:
 
             def append(*, nowait: bool) -> Response:
@@ -249,7 +244,7 @@ class WriteHandler:
         except ReplicationError as error:
             self._counts.add(Event.WRITE_TO_REPLICAS)
             return self._failure(
-                parsed, f"failed to write to replicas for volume {parsed.volume_id}: {error}"
+                f"failed to write to replicas for volume {parsed.volume_id}: {error}"
             )
         return response
 
@@ -272,7 +267,7 @@ def _written(parsed: _Parsed, *, unchanged: bool) -> Response:
     if unchanged:
         return Response(204, headers)
     result = _result_of(parsed.upload, parsed.needle)
-    response = json_response(201, result, pretty=parsed.pretty)
+    response = json_response(201, result)
     response.headers.update(headers)
     return response
 

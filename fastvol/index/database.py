@@ -5,7 +5,8 @@ Theory of operation
 An open LevelDB costs descriptors and memory, and a server may have thousands. A :class:`Database` is
 opened by the first use, and closed again when it was not used for long, or when too many are open
 and it is the one used least recently; the next use opens it again. Memory comes from one budget:
-each gets what its size class says or an eighth of what is left, so that nobody is refused.
+each gets what its size class says or an eighth of what is left, so that nobody is refused, and no
+more are open than it would do for if each got the least.
 
 Uses run side by side (LevelDB allows it); closing waits for them. The lock of a database is held
 while it is opened or closed, never during a use. Whoever makes room holds its own lock and only
@@ -17,18 +18,20 @@ I/O error, and the database is opened anew before the next.
 
 A database that failed is never opened again: what LevelDB could not write may or may not be in its
 log. It is used as it is while it is open, but the files without which nobody opens it are taken away
-at once, and the others when it is closed.
+at once, and the others when it is closed. A look-up for which there was no descriptor says nothing
+about it, and is no such failure.
 """
 
 import errno
 import logging
+import os
 import resource
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from shutil import rmtree
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import plyvel
 
@@ -45,8 +48,12 @@ from fastvol.limits import (
     LEVELDB_TABLE_BYTES,
     LEVELDB_WRITE_BUFFER_BYTES_MIN,
 )
+from fastvol.log_limiter import LogLimiter
 
 log = logging.getLogger(__name__)
+_per_use = LogLimiter(log)
+
+_PASSING: Final = (errno.EMFILE, errno.ENFILE)
 
 Result = TypeVar("Result")
 
@@ -79,22 +86,24 @@ class Database:
 
     # --- using it -----------------------------------------------------------------------------
 
-    def run(self, work: Callable[[Any], Result]) -> Result:
+    def run(self, work: Callable[[Any], Result], *, only_reads: bool = False) -> Result:
         """The result of ``work``, called with the ``plyvel.DB``.
 
         Raises:
             OSError: LevelDB reported an error, or the result may be wrong.
             VolumeClosedError: after :meth:`close`.
         """
-        db = self._take()
+        db, lost_pages = self._take()
         try:
             result = work(db)
         except plyvel.Error as error:
-            self.give_up()
-            raise self._failure(_words(error)) from error
+            failure = self._failure(_words(error))
+            if not (only_reads and is_passing(failure)):
+                self.give_up()
+            raise failure from error
         finally:
             self._give_back()
-        if lib.fv_guard_lost_pages() != self._lost_pages:
+        if lib.fv_guard_lost_pages() != lost_pages:
             raise self._failure("a table could not be read")
         return result
 
@@ -107,9 +116,10 @@ class Database:
             try:
                 _make_unusable(self.directory)
             except OSError as error:
-                log.warning("%s: %s", self.directory, error)
+                _per_use.warning(("give up", self.directory), "%s: %s", self.directory, error)
 
-    def _take(self) -> Any:
+    def _take(self) -> tuple[Any, int]:
+        """The ``plyvel.DB``, and how many pages were lost when it was opened."""
         with self._lock:
             if self._closed:
                 raise VolumeClosedError(f"{self.directory} is closed")
@@ -121,7 +131,7 @@ class Database:
                 self._open()
             self._users += 1
             self.last_used = time.monotonic()
-            return self._db
+            return self._db, self._lost_pages
 
     def _give_back(self) -> None:
         with self._lock:
@@ -130,8 +140,9 @@ class Database:
                 self._unused.notify_all()
 
     def _failure(self, words: str) -> OSError:
-        log.error("%s: %s", self.directory, words)
-        return OSError(errno.EIO, words, str(self.directory))
+        _per_use.error(self.directory, "%s: %s", self.directory, words)
+        number = next((one for one in _PASSING if os.strerror(one) in words), errno.EIO)
+        return OSError(number, words, str(self.directory))
 
     def _open(self) -> None:
         if self.failed:
@@ -202,9 +213,10 @@ class DatabasePool:
     def __init__(
         self, memory_max: int = LEVELDB_CACHE_BYTES_MAX, open_max: int | None = None
     ) -> None:
-        """``open_max`` None: by the process's limit of descriptors."""
-        self._lock = threading.Lock()
-        self._memory_left = memory_max
+        """``open_max`` None: by the process's limit of descriptors, and by what each needs."""
+        # Taken again when a collection under it frees, and so closes, a map that nobody closed.
+        self._lock = threading.RLock()
+        self._memory_max = self._memory_left = memory_max
         self._open_max = open_max
         self._granted: dict[Database, int] = {}
         self._watcher: threading.Thread | None = None
@@ -222,11 +234,17 @@ class DatabasePool:
             self._memory_left -= grant
             self._granted[database] = grant
             if database.idle_seconds and self._watcher is None:
-                self._watcher = threading.Thread(
-                    target=self._watch, name="leveldb-idle", daemon=True
-                )
-                self._watcher.start()
+                self._start_watcher()
         return grant
+
+    def _start_watcher(self) -> None:
+        watcher = threading.Thread(target=self._watch, name="leveldb-idle", daemon=True)
+        try:
+            watcher.start()
+        except RuntimeError as error:  # no thread left; the next one to be opened tries again
+            _per_use.warning("watcher", "unused LevelDBs stay open: %s", error)
+        else:
+            self._watcher = watcher
 
     def leave(self, database: Database) -> None:
         """It was closed, or could not be opened."""
@@ -240,10 +258,12 @@ class DatabasePool:
     def _open_limit(self) -> int:
         if self._open_max is not None:
             return self._open_max
+        by_memory = self._memory_max // LEVELDB_CACHE_BYTES_MIN
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft == resource.RLIM_INFINITY:
-            return 1 << 30
-        return max(1, int(soft * LEVELDB_DESCRIPTORS_SHARE) // LEVELDB_DESCRIPTORS)
+            return max(1, by_memory)
+        by_descriptors = int(soft * LEVELDB_DESCRIPTORS_SHARE) // LEVELDB_DESCRIPTORS
+        return max(1, min(by_memory, by_descriptors))
 
     def _open_databases(self) -> list[Database]:
         with self._lock:
@@ -275,6 +295,11 @@ class DatabasePool:
 
 
 shared_pool = DatabasePool()
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether this says nothing about the database: it may go better the next time."""
+    return isinstance(error, OSError) and error.errno in _PASSING
 
 
 def _words(error: plyvel.Error) -> str:

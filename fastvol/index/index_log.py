@@ -21,6 +21,11 @@ class IndexLog:
         """Whole rows at this moment."""
         return os.fstat(self.fd).st_size // self.row_bytes
 
+    @property
+    def inode(self) -> int:
+        """Of the file; a vacuum's index takes its own along when it is renamed."""
+        return os.fstat(self.fd).st_ino
+
     def blocks(self, first: int, end: int, rows: int) -> Iterator[bytes]:
         """The rows ``[first, end)``, at most so many a block.
 

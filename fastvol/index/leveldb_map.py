@@ -13,7 +13,7 @@ write, and an entry whose row is gone would hide the version before it. So a sec
 the map was closed in good order, on which boot of the machine it was opened, and which index it
 belongs to. It is made anew when
 
-* it was not closed and the machine was booted since;
+* it was not closed, and the machine was booted since or the index is another file;
 * the watermark or the noted rows lie beyond the index, or the noted rows are not those of the index:
   it was replaced;
 * it cannot be opened, or gave an error earlier.
@@ -40,7 +40,7 @@ from fastvol._cffi.compact_map import CompactMap
 from fastvol._cffi.foreign_map import ForeignMap
 from fastvol._cffi.needle_map import MapEntry
 from fastvol.errors import StorageError, VolumeClosedError
-from fastvol.index.database import Database, shared_pool
+from fastvol.index.database import Database, is_passing, shared_pool
 from fastvol.index.index_log import IndexLog
 from fastvol.index.kinds import SIZE_CLASSES, IndexOptions, SizeClass
 from fastvol.limits import (
@@ -104,7 +104,7 @@ class LevelDbMap(ForeignMap):
 
     def _stored(self, needle_id: int) -> tuple[int, int] | None:
         key = _U64.pack(needle_id)
-        value = self._database.run(lambda db: db.get(key, verify_checksums=True))
+        value = self._database.run(lambda db: db.get(key, verify_checksums=True), only_reads=True)
         return None if value is None else self._decode(value)
 
     def _decode(self, value: bytes) -> tuple[int, int]:
@@ -148,7 +148,7 @@ class LevelDbMap(ForeignMap):
 
     def scan_entries(self, first: int, limit: int) -> list[MapEntry]:
         return self._ask(
-            lambda: self._database.run(lambda db: self._scan(db, first, limit)),
+            lambda: self._database.run(lambda db: self._scan(db, first, limit), only_reads=True),
             lambda loaded: list(islice(loaded.entries(first), limit)),
         )
 
@@ -178,7 +178,7 @@ class LevelDbMap(ForeignMap):
         except MemoryError as error:
             raise StorageError(f"{self._database.directory}: {error}") from error
         self._substitute = loaded
-        self._database.close()
+        self._close_database()
 
     def close(self, *, durable: bool) -> None:
         if not self._open:
@@ -203,11 +203,15 @@ class LevelDbMap(ForeignMap):
         self._database.run(note)
 
     def _close_files(self) -> None:
+        self._close_database()
+        os.close(self._index.fd)
+
+    def _close_database(self) -> None:
         try:
             self._database.close()
         except OSError as error:
+            # What could not be removed is in nobody's way: it cannot be opened any more.
             log.warning("cannot close %s: %s", self._database.directory, error)
-        os.close(self._index.fd)
 
 
 def _place(entry: MapEntry | None) -> tuple[int, int] | None:
@@ -262,6 +266,8 @@ def _up_to_date(directory: Path, index: IndexLog, options: IndexOptions) -> Data
                 return database
             database.close()
         except (_NotUsableError, OSError) as reason:
+            if is_passing(reason):
+                raise
             log.warning("making %s anew: %s", directory, reason)
             database.give_up()
             database.close()
@@ -282,11 +288,12 @@ def _build(directory: Path, index: IndexLog, start: int) -> None:
 
 @contextmanager
 def _removed_on_error(database: Database) -> Iterator[None]:
-    """There is nothing in it that cannot be made again."""
+    """There is nothing in it that cannot be made again, if not for nothing."""
     try:
         yield
-    except BaseException:
-        database.give_up()
+    except BaseException as error:
+        if not is_passing(error):
+            database.give_up()
         database.close()
         raise
 
@@ -296,6 +303,7 @@ def _state(index: IndexLog, rows: int, *, clean: bool) -> bytes:
         {
             "boot": _boot_id(),
             "clean": clean,
+            "inode": index.inode,
             "width": index.width,
             "rows": rows,
             "sample": index.sample(rows),
@@ -315,7 +323,9 @@ def _usable_rows(database: Database, index: IndexLog) -> int:
     exists = (database.directory / "CURRENT").exists()
     if not exists and database.directory.exists() and any(database.directory.iterdir()):
         raise _NotUsableError("it is not complete")
-    watermark, state = database.run(lambda db: (db.get(WATERMARK_KEY), db.get(STATE_KEY)))
+    watermark, state = database.run(
+        lambda db: (db.get(WATERMARK_KEY), db.get(STATE_KEY)), only_reads=True
+    )
     rows = index.rows()
     if state is not None:
         _check_state(_parsed(state), index, rows)
@@ -339,6 +349,9 @@ def _check_state(state: dict[str, Any], index: IndexLog, rows: int) -> None:
     boot = state.get("boot")
     if state.get("clean") is not True and (not boot or boot != _boot_id()):
         raise _NotUsableError("the machine went down while it was in use")
+    if state.get("clean") is not True and state.get("inode") != index.inode:
+        # Few or no rows were noted when it was opened, so they do not tell.
+        raise _NotUsableError("it belongs to another index")
     if state.get("width") != index.width:
         raise _NotUsableError(f"its offsets are not {index.width} bytes wide")
     noted = state.get("rows")

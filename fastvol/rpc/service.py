@@ -24,6 +24,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from fastvol.cluster.stub import call_kind
 from fastvol.errors import UnsupportedError
+from fastvol.log_limiter import LogLimiter
 from fastvol.pb import volume_server_pb2
 from fastvol.rpc.gates import Gates
 from fastvol.rpc.status import is_expected, status_of
@@ -37,6 +38,7 @@ _UNDECODABLE: Final = (
 Handler = Callable[..., Any]
 
 log = logging.getLogger(__name__)
+_per_call = LogLimiter(log)
 
 
 def volume_server_handler(
@@ -97,7 +99,7 @@ def _guarded(method: MethodDescriptor, handler: Handler, gates: Gates) -> Callab
             code, text = grpc.StatusCode.INTERNAL, _UNDECODABLE
         except Exception as error:
             if not is_expected(error):
-                log.exception("%s failed", name)
+                _per_call.error((name, type(error).__name__), "%s failed", name, exc_info=True)
             code, text = status_of(error)
         return await context.abort(code, text)
 

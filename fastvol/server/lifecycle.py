@@ -43,6 +43,7 @@ from fastvol.rpc.service import volume_server_handler
 from fastvol.rpc.vacuum import VacuumHandlers
 from fastvol.rpc.volume_status import VolumeStatusHandlers
 from fastvol.server.data_side import DataSide
+from fastvol.server.descriptors import raise_descriptor_limit
 from fastvol.server.membership import Membership
 from fastvol.server.peers import Peers
 from fastvol.server.reload import Reload, access_rules
@@ -88,6 +89,7 @@ class _Server:
 
     def run(self, on_ready: Callable[[Config], None] | None) -> int:
         _end_at_once_when_told()
+        raise_descriptor_limit()
         self._bind()
         with contextlib.ExitStack() as undo:
             undo.callback(self._close_listeners)

@@ -20,6 +20,7 @@ from fastvol.errors import (
     reason_of,
 )
 from fastvol.limits import COMPACTION_POLL_SECONDS
+from fastvol.log_limiter import LogLimiter
 from fastvol.store.discovery import is_erasure_coded
 from fastvol.store.reports import event_of
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from fastvol.volume.volume import Volume
 
 log = logging.getLogger(__name__)
+_per_beat = LogLimiter(log)
 
 
 class VolumeRemover:
@@ -134,7 +136,8 @@ class VolumeRemover:
                 if self._destroy(volume):
                     log.info("volume %d is deleted: its TTL has passed", volume.id)
             except (FastvolError, OSError) as error:
-                log.error("delete expired volume %d: %s", volume.id, reason_of(error))
+                words = reason_of(error)
+                _per_beat.error(volume.directory, "delete expired volume %d: %s", volume.id, words)
 
     def _destroy_all(self, volumes: Sequence[Volume]) -> list[str]:
         errors = []

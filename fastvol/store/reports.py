@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from fastvol.formats import file_names
 from fastvol.formats.file_names import base_name
 from fastvol.limits import UNLINKED_RECHECK_SECONDS
+from fastvol.log_limiter import LogLimiter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from fastvol.volume.volume import Volume
 
 log = logging.getLogger(__name__)
+_per_beat = LogLimiter(log)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +219,7 @@ class HeartbeatSampler:
             return False
         base = base_name(volume.collection, volume.id)
         if not (volume.directory / (base + file_names.DAT)).exists():
-            log.error("volume %d: its data file is gone", volume.id)
+            _per_beat.error(volume.directory, "volume %d: its data file is gone", volume.id)
             return True
         self._seen_on_disk[key] = now
         return False

@@ -174,6 +174,8 @@ class EndRepair:
         problem = f"idx references end={end} but .dat is {dat_size} bytes"
         if not (self._is_torn_last(tail, dat_size) and may_write):
             return EndState(0, problem)
+        # Before the row, which they may hold: cut short there, they would pass for maps of the rest.
+        remove_files(self._files.everywhere(DERIVED_MAPS))
         try:
             # Row first: a crash in between leaves an un-indexed tail, which the next open cuts.
             os.ftruncate(self._idx_fd, tail.last_row * self._row_size)
@@ -182,7 +184,6 @@ class EndRepair:
             os.fsync(self._dat_fd)
         except OSError as error:
             return EndState(0, f"{problem}; it cannot be repaired: {error}")
-        remove_files(self._files.everywhere(DERIVED_MAPS))
         log.warning(
             "volume %d: dropped its last record (needle %x at offset %d): only %d of %d bytes",
             self._volume_id,

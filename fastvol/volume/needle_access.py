@@ -157,13 +157,23 @@ class NeedleAccess(VolumeFacts):
 
         return self._with_current(append)
 
-    def delete(self, key: int, cookie: int, checksum: int, *, nowait: bool = False) -> int:
+    def delete(
+        self,
+        key: int,
+        cookie: int,
+        checksum: int,
+        *,
+        always: bool = False,
+        nowait: bool = False,
+    ) -> int:
         """Appends a tombstone; returns the body size of what was deleted, 0 if nothing was.
 
         Args:
             key: needle id.
             cookie: the tombstone's; not compared with anything here.
             checksum: of the deleted data, 0 when it was not read.
+            always: even when there is nothing to delete; a volume that takes only deletions
+                refuses it.
 
         Raises:
             as :meth:`write`.
@@ -171,7 +181,7 @@ class NeedleAccess(VolumeFacts):
 
         def append(current: NativeVolume) -> int:
             try:
-                return current.delete(key, cookie, checksum, nowait=nowait).size
+                return current.delete(key, cookie, checksum, always=always, nowait=nowait).size
             except NativeFaultError as fault:
                 raise self._append_error(fault, key, cookie) from None
 

@@ -4,7 +4,10 @@ Records (weed/operation/tail_volume.go).  One with a payload is written; it gets
 server.  One without may be a tombstone or an empty file, they look alike.  Upstream stores both as empty
 files, so that a deleted needle answers again, without content.  Here the receiver decides by what it
 knows: a needle that has content here was deleted; a record that has a cookie and no checksum is an empty
-upload, because a deletion carries the checksum of what it deleted; everything else is a deletion.
+upload, because a deletion carries the checksum of what it deleted; everything else is a deletion, and
+so is what upstream's vacuum notes of a needle that was deleted while it ran, by a cookie of its own.  A
+tombstone is appended whether there was something to delete or not: so both files have the sender's
+sizes, by which a move is checked, and whoever follows this server learns of the deletion, too.
 
 Raw bytes (weed/storage/volume_backup.go: IncrementalBackup).  Order: bring the ends of both files
 together; append the bytes; sync the data; append rows for the whole records among them; sync the index.
@@ -33,6 +36,8 @@ from fastvol.volume.volume import Volume
 log = logging.getLogger(__name__)
 
 _DEFAULT_VERSION: Final = 3
+_VACUUM_COOKIE: Final = 0x12345678
+"""Of the tombstones that upstream's vacuum makes (weed/storage/volume_vacuum.go: makeupDiff)."""
 
 
 class Applied(Enum):
@@ -88,7 +93,7 @@ def apply_record(volume: Volume, record: bytes, version: int = 0) -> Applied:
     if _is_empty_file(volume, needle):
         volume.write(needle, check_cookie=False)
         return Applied.EMPTIED
-    volume.delete(needle.id, needle.cookie, needle.checksum)
+    volume.delete(needle.id, needle.cookie, needle.checksum, always=True)
     return Applied.DELETED
 
 
@@ -96,7 +101,7 @@ def _is_empty_file(volume: Volume, needle: Needle) -> bool:
     known = volume.entry(needle.id)
     if known is not None and known.size > 0:
         return False
-    return needle.checksum == 0 and needle.cookie != 0
+    return needle.checksum == 0 and needle.cookie not in (0, _VACUUM_COOKIE)
 
 
 @dataclass(frozen=True, slots=True)

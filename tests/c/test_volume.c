@@ -63,8 +63,8 @@ void test_volume_round_trip(void)
             CHECK(put_with_cookie(volume, 1, 6, "x", 1, &out) == FV_BAD_COOKIE);
             CHECK(put_with_cookie(volume, 1, 0, "x", 1, &out) == FV_BAD_COOKIE);
             CHECK(put_with_cookie(volume, 1, 0, "adopted", 0, &out) == FV_OK);
-            CHECK(fv_volume_delete(volume, 2, 5, 0, 0, &out) == FV_OK && out.size > 0);
-            CHECK(fv_volume_delete(volume, 2, 5, 0, 0, &out) == FV_OK && out.size == 0);
+            CHECK(fv_volume_delete(volume, 2, 5, 0, 0, 0, &out) == FV_OK && out.size > 0);
+            CHECK(fv_volume_delete(volume, 2, 5, 0, 0, 0, &out) == FV_OK && out.size == 0);
             CHECK(fv_volume_read(volume, 2, 0, &found) == FV_DELETED);
             fv_read_release(&found);
             CHECK(fv_volume_read(volume, 2, FV_READ_DELETED, &found) == FV_OK);
@@ -77,6 +77,48 @@ void test_volume_round_trip(void)
             CHECK(stat.dat_size == file_size(fv_volume_dat_fd(volume)));
             int on_index;
             CHECK(fv_volume_sync(volume, &on_index) == 0);
+            fv_volume_unref(volume);
+        }
+}
+
+/* Of a needle that is not there, or not any more. */
+void test_volume_tombstones_of_nothing(void)
+{
+    for (int version = 1; version <= 3; version++)
+        for (int width = 4; width <= 5; width++) {
+            int idx = empty_file();
+            uint64_t row_bytes = 12 + (uint64_t)width;
+            fv_volume *volume = open_pair(version, width, new_data(version), idx);
+            fv_write_result out;
+            fv_volume_stat stat;
+            fv_entry before, entry, row;
+            int sys_errno;
+            CHECK(put(volume, 1, "one") == FV_OK);
+            CHECK(fv_volume_delete(volume, 1, 5, 0, 1, 0, &out) == FV_OK && out.size > 0);
+            CHECK(fv_volume_find(volume, 1, 0, &before, &sys_errno) == FV_OK && before.size < -1);
+            uint64_t ids[] = {1, 9, UINT64_MAX};
+            for (uint64_t i = 0; i < 3; i++) {
+                uint64_t end = file_size(fv_volume_dat_fd(volume));
+                uint8_t bytes[FV_ROW_MAX];
+                CHECK(fv_volume_delete(volume, ids[i], 5, 77, 1, 0, &out) == FV_OK);
+                CHECK(out.size == 0 && out.offset == end && out.append_at_ns > 0);
+                CHECK(file_size(fv_volume_dat_fd(volume)) == end + fv_needle_actual_size(0, version));
+                CHECK(pread(idx, bytes, row_bytes, (off_t)((2 + i) * row_bytes)) > 0);
+                fv_row_decode(bytes, width, &row);
+                CHECK(row.id == ids[i] && row.offset * 8 == end && row.size == -1);
+            }
+            CHECK(fv_volume_find(volume, 1, 0, &entry, &sys_errno) == FV_OK);
+            CHECK(entry.offset == before.offset && entry.size == before.size);
+            CHECK(fv_volume_find(volume, 9, 0, &entry, &sys_errno) == FV_NOT_FOUND);
+            fv_volume_get_stat(volume, &stat);
+            CHECK(stat.counters.file_count == 1 && stat.counters.deletion_count == 1);
+            CHECK(stat.counters.deletion_bytes == stat.counters.file_bytes);
+            CHECK(stat.counters.max_key == UINT64_MAX && stat.map_count == 1);
+            CHECK(stat.idx_size == 5 * row_bytes && file_size(idx) == stat.idx_size);
+            CHECK(put(volume, 9, "nine") == FV_OK && holds(volume, 9, "nine"));
+            fv_volume_set_flags(volume, FV_VOLUME_NO_WRITE);
+            CHECK(fv_volume_delete(volume, 9, 5, 0, 1, 0, &out) == FV_READ_ONLY);
+            CHECK(fv_volume_delete(volume, 9, 5, 0, 0, 0, &out) == FV_OK && out.size > 0);
             fv_volume_unref(volume);
         }
 }
@@ -107,14 +149,14 @@ void test_volume_flags_and_seal(void)
     CHECK(put(volume, 1, "x") == FV_OK);
     fv_volume_set_flags(volume, FV_VOLUME_NO_WRITE);
     CHECK(put(volume, 2, "x") == FV_READ_ONLY);
-    CHECK(fv_volume_delete(volume, 1, 5, 0, 0, &out) == FV_OK);
+    CHECK(fv_volume_delete(volume, 1, 5, 0, 0, 0, &out) == FV_OK);
     fv_volume_set_flags(volume, FV_VOLUME_NO_WRITE | FV_VOLUME_NO_DELETE);
-    CHECK(fv_volume_delete(volume, 1, 5, 0, 0, &out) == FV_READ_ONLY);
+    CHECK(fv_volume_delete(volume, 1, 5, 0, 0, 0, &out) == FV_READ_ONLY);
     fv_volume_set_flags(volume, 0);
     CHECK(put(volume, 2, "x") == FV_OK);
     fv_volume_seal(volume);
     CHECK(put(volume, 3, "x") == FV_CLOSED);
-    CHECK(fv_volume_delete(volume, 2, 5, 0, 0, &out) == FV_CLOSED);
+    CHECK(fv_volume_delete(volume, 2, 5, 0, 0, 0, &out) == FV_CLOSED);
     CHECK(holds(volume, 2, "x"));
     fv_volume_unref(volume);
     volume = open_pair(3, 5, new_data(3), -1);
@@ -294,7 +336,7 @@ void test_volume_readers_and_writers(void)
     for (uint64_t id = 1; id <= THREAD_NEEDLES; id++) {
         CHECK(put(volume, id, "first") == FV_OK && put(volume, id, "and another") == FV_OK);
         if (id % 3 == 0)
-            CHECK(fv_volume_delete(volume, id, 5, 0, 0, &out) == FV_OK);
+            CHECK(fv_volume_delete(volume, id, 5, 0, 0, 0, &out) == FV_OK);
         fv_volume_set_flags(volume, 0);
     }
     fv_volume_seal(volume);

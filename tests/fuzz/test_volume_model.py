@@ -95,11 +95,12 @@ class VolumeModel(RuleBasedStateMachine):
         with pytest.raises(CookieMismatchError):
             self.volume.write(needle(key, b"other", cookie=COOKIE + 1))
 
-    @rule(key=KEYS)
-    def delete(self, key: int) -> None:
+    @rule(key=KEYS, always=st.booleans())
+    def delete(self, key: int, always: bool = False) -> None:
         before = self.volume.dat_size
-        self.volume.delete(key, COOKIE, 0)
-        assert (self.volume.dat_size > before) == (self.content.get(key) is not None)
+        self.volume.delete(key, COOKIE, 0, always=always)
+        is_there = self.content.get(key) is not None
+        assert (self.volume.dat_size > before) == (always or is_there)
         if self.volume.dat_size > before:
             self._note(key, None)
 

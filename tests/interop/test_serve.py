@@ -46,6 +46,18 @@ def test_it_says_how_to_use_it(node: Server) -> None:
     assert not log_lines(node.running.errors, "WEF")
 
 
+def test_it_opens_as_many_files_as_it_may(tmp_path: Path) -> None:
+    """A shell's usual limit would end a server of 500 volumes."""
+    server = single_node(tmp_path)
+    server.command[:0] = ["sh", "-c", 'ulimit -Sn 256; exec "$0" "$@"']
+    with started(server):
+        server.ready()
+        limits = Path(f"/proc/{server.running.pid}/limits").read_text().splitlines()
+    (line,) = [line for line in limits if line.startswith("Max open files")]
+    soft, hard = line.split()[3:5]
+    assert soft == hard != "256"
+
+
 def test_an_object_from_assign_to_delete(node: Server) -> None:
     found = assign(node)
     assert found["count"] == 1

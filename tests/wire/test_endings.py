@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from fastvol.errors import DiskIOError
 from fastvol.http.connection import Connection
 from fastvol.http.request import Request
-from fastvol.volume.volume import Volume
+from fastvol.volume.volume import StoredNeedle, Volume
 from tests.wire.live_plane import LivePlane, Reader
 from tests.wire.wire_requests import (
     CHUNKED,
@@ -43,6 +44,23 @@ def test_an_error_of_a_handler_is_a_500_and_the_connection_goes_on(
         sock.sendall(get(query=TO_PYTHON))
         answer = reader.response()
         assert answer is not None and answer.endswith(SMALL)
+
+
+def test_a_disk_that_fails_every_read_does_not_fill_the_log(
+    plane: LivePlane, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object, **__: object) -> StoredNeedle:
+        raise DiskIOError("disk gone")
+
+    with plane.connect() as sock:
+        reader = Reader(sock)
+        monkeypatch.setattr(Volume, "load", fail)
+        for _ in range(50):
+            sock.sendall(get(query=TO_PYTHON))
+            assert status_of(reader.response()) == 500
+    assert [line for line in caplog.messages if "disk gone" in line] == [
+        "GET /1,100001234: disk gone"
+    ]
 
 
 def test_a_failure_ends_its_own_connection_only(

@@ -19,6 +19,7 @@ from fastvol.http.response import (
 def written(
     response: Response, *, is_head: bool = False, http10: bool = False, keep_alive: bool = True
 ) -> list[str]:
+    response.write_json(pretty=False)
     raw = HeaderWriter("S").head(response, is_head=is_head, http10=http10, keep_alive=keep_alive)
     text = raw.decode()
     assert text.endswith("\r\n\r\n") and text.count("\r\n\r\n") == 1
@@ -133,12 +134,15 @@ def test_date_is_now() -> None:
 
 def test_json_and_text_errors() -> None:
     error = json_error(400, "<a>&\u2028")
+    error.write_json(pretty=False)
     assert error.body == b'{"error":"\\u003ca\\u003e\\u0026\\u2028"}'
     assert error.headers == {
         "Content-Type": "application/json",
         "X-Content-Type-Options": "nosniff",
     }
-    assert json_response(200, {"a": [1]}, pretty=True).body == b'{\n  "a": [\n    1\n  ]\n}'
+    shown = json_response(200, {"a": [1]})
+    shown.write_json(pretty=True)
+    assert shown.body == b'{\n  "a": [\n    1\n  ]\n}'
     assert text_error(416, b"invalid range\n").headers == {
         "Content-Type": "text/plain; charset=utf-8",
         "X-Content-Type-Options": "nosniff",

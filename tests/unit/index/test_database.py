@@ -1,9 +1,15 @@
 """Opening LevelDB on use, closing it when unused, and what all of them share."""
 
+import errno
+import resource
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import plyvel
 import pytest
 from descriptors_kit import opened_within
 
@@ -24,7 +30,7 @@ def made(path: Path, pool: DatabasePool, idle_hours: int = 0) -> Database:
 
 
 def value(database: Database) -> bytes:
-    found = database.run(lambda db: db.get(b"key"))
+    found = database.run(lambda db: db.get(b"key"), only_reads=True)
     assert isinstance(found, bytes)
     return found
 
@@ -121,6 +127,20 @@ def test_memory_is_shared_out_of_one_budget(tmp_path: Path) -> None:
     again.close()
 
 
+def test_a_high_limit_of_descriptors_is_none_of_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each takes its least, however many there are."""
+    for limit in (1 << 20, resource.RLIM_INFINITY):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, limit=limit: (limit, limit))
+        pool = DatabasePool(5 * LEVELDB_CACHE_BYTES_MIN)
+        databases = [made(tmp_path / f"{limit} {i}", pool) for i in range(8)]
+        assert pool.open_count == 5
+        assert sum(map(pool.memory_of, databases)) <= 2 * 5 * LEVELDB_CACHE_BYTES_MIN
+        for database in databases:
+            database.close()
+
+
 def test_size_classes_are_upstreams() -> None:
     assert {
         "leveldb": SizeClass(2 * MIB, 1 * MIB),
@@ -165,21 +185,115 @@ def test_an_error_is_remembered(tmp_path: Path) -> None:
     other.close()
 
 
+def test_no_answer_is_believed_because_another_use_opened_it_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which may be between the end of a use and the look at what was lost during it."""
+    counting = Counting()
+    monkeypatch.setattr(database_module, "lib", counting)
+    database = made(tmp_path / "db", DatabasePool())
+    give_back = database._give_back
+
+    def give_back_and_lose_the_processor() -> None:
+        give_back()
+        monkeypatch.setattr(database, "_give_back", give_back)
+        assert value(database) == b"db"
+
+    def lose(_: object) -> None:
+        counting.lost += 1
+        monkeypatch.setattr(database, "_give_back", give_back_and_lose_the_processor)
+
+    with pytest.raises(OSError, match="a table could not be read"):
+        database.run(lose)
+    database.close()
+
+
+@contextmanager
+def no_more_descriptors() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_without_descriptors_it_is_not_in_doubt(tmp_path: Path) -> None:
+    """Else a flood of connections would cost every map."""
+    pool = DatabasePool()
+    database = made(tmp_path / "db", pool)
+    for _ in range(2):  # so that the key is in a table, and that not open
+        database.last_used -= 10
+        assert database.unload_if_unused(database.last_used)
+        database.run(lambda _: None)
+    with no_more_descriptors(), pytest.raises(OSError, match="Too many open files") as raised:
+        value(database)
+    assert raised.value.errno == errno.EMFILE
+    assert value(database) == b"db" and not database.failed
+    assert database.unload_if_unused(time.monotonic())
+    with no_more_descriptors(), pytest.raises(OSError, match="Too many open files"):
+        value(database)
+    assert value(database) == b"db" and not database.failed
+    with no_more_descriptors(), pytest.raises(OSError, match="Too many open files"):
+        database.run(_fill)
+    assert database.failed
+    database.close()
+
+
+def _fill(db: Any) -> None:
+    for i in range(100_000):
+        db.put(b"%d" % i, bytes(100))
+
+
+def test_an_idle_database_is_not_lost_for_want_of_a_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    pool = DatabasePool(64 * MIB)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        database = made(tmp_path / "db", pool, idle_hours=1)
+    database.close()
+    assert pool.open_count == 0
+    other = made(tmp_path / "other", pool, idle_hours=1)
+    assert pool._watcher is not None
+    other.close()
+
+
+def test_a_failure_of_every_use_is_not_a_line_for_every_use(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pool = DatabasePool()
+    databases = [made(tmp_path / str(i), pool) for i in range(2)]
+
+    def fail(_: object) -> None:
+        raise plyvel.IOError(b"disk gone")
+
+    for _ in range(50):
+        for database in databases:
+            with pytest.raises(OSError, match="disk gone"):
+                database.run(fail)
+    assert caplog.messages == [f"{database.directory}: disk gone" for database in databases]
+
+
+class Counting:
+    """The core, with a count of lost pages that tests set."""
+
+    lost = 0
+
+    def fv_guard_install(self) -> None:
+        """Not needed."""
+
+    def fv_guard_lost_pages(self) -> int:
+        return self.lost
+
+
 def test_no_answer_is_believed_after_a_page_was_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class _Counting:
-        """The core, with a count of lost pages that tests set."""
-
-        lost = 0
-
-        def fv_guard_install(self) -> None:
-            """Not needed."""
-
-        def fv_guard_lost_pages(self) -> int:
-            return self.lost
-
-    counting = _Counting()
+    counting = Counting()
     monkeypatch.setattr(database_module, "lib", counting)
     database = made(tmp_path / "db", DatabasePool())
 

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import plyvel
 import pytest
 from leveldb_kit import STATE, WATERMARK, change, directory_of, files_of, filled, u64
 from map_kit import LEVELDB, MEMORY, Indexed
@@ -64,6 +65,23 @@ def test_another_index(index: Indexed, caplog: pytest.LogCaptureFixture) -> None
         index.append(key + 10_000, key + 7, 5)
         index.model[key + 10_000] = (key + 7, 5)
     opens_anew(index, caplog, "it belongs to another index")
+
+
+def test_another_index_after_a_crash(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing but the file itself tells it apart: no row was noted when the map was new."""
+    index = Indexed(tmp_path, LEVELDB)
+    for key in range(1, 60):
+        index.put(key, key)
+    index.close(durable=False)
+    os.close(index.fd)
+    index.path.rename(tmp_path / "old")
+    other = Indexed(tmp_path, MEMORY)
+    for key in range(100, 200):
+        other.put(key, 7)
+    other.close()
+    change(other, u64(0xDEAD), bytes(9))
+    opens_anew(other, caplog, "it belongs to another index")
+    os.close(other.fd)
 
 
 def test_a_shorter_index(index: Indexed, caplog: pytest.LogCaptureFixture) -> None:
@@ -183,6 +201,27 @@ def test_a_damaged_database_is_made_anew(
     for path in paths:
         harm(path)
     opens_anew(index, caplog, "making")
+
+
+def test_without_descriptors_it_is_kept_for_the_next_time(
+    index: Indexed, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inode = directory_of(index).stat().st_ino
+
+    def refuse(*_: object, **__: object) -> None:
+        raise plyvel.IOError(b"000005.ldb: Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fastvol.index.database.plyvel.DB", refuse)
+        index.open(LEVELDB)
+    assert not isinstance(index.map, LevelDbMap)
+    assert "its map is kept in memory" in caplog.text
+    index.put(3000, 5)
+    index.delete(2)
+    index.reopen(LEVELDB)
+    assert isinstance(index.map, LevelDbMap)
+    assert directory_of(index).stat().st_ino == inode
+    index.check([2])
 
 
 def test_flipped_bytes_in_a_log(index: Indexed, caplog: pytest.LogCaptureFixture) -> None:

@@ -217,6 +217,26 @@ def test_a_retired_map_answers_from_memory(index: Indexed) -> None:
     index.check([])
 
 
+def test_a_failed_one_is_retired_even_if_it_cannot_be_removed(
+    index: Indexed, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who retires it is in the middle of replacing files; and the next one finds it in the way."""
+    index.open(LEVELDB)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "no")
+
+    assert isinstance(index.map, LevelDbMap)
+    index.map._database.give_up()
+    with monkeypatch.context() as patch:
+        patch.setattr("fastvol.index.database.rmtree", refuse)
+        index.map.retire()
+    assert "no" in caplog.text
+    index.check([])
+    index.reopen(LEVELDB)
+    index.check([])
+
+
 def test_retiring_while_it_is_read(index: Indexed) -> None:
     index.open(LEVELDB)
     stop = threading.Event()

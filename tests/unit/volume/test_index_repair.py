@@ -11,6 +11,7 @@ from volume_kit import create, named, needle, open_volume, reopen, rows, snapsho
 from fastvol.errors import NeedleCorruptedError, NeedleNotFoundError, VolumeReadOnlyError
 from fastvol.formats import volume_info
 from fastvol.formats.needle import Needle, encode
+from fastvol.index.kinds import IndexOptions
 from fastvol.volume import index_repair
 from fastvol.volume.volume import Volume
 
@@ -251,6 +252,33 @@ def test_a_last_record_cut_short_is_dropped(
     assert "dropped its last record (needle 3 at offset" in caplog.text
     assert snapshot(tmp_path) == before, "and the map of the longer index went with it"
     assert not (tmp_path / "7.ldb").exists()
+
+
+def test_the_map_of_the_longer_index_goes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Were the server killed in between, the next start would find a row in it that is gone."""
+    leveldb = IndexOptions("leveldb")
+    volume = create(tmp_path, index=leveldb)
+    volume.write(named(1, b"older"))
+    volume.write(named(2, b"newer"))
+    volume.native.close_map(durable=False)  # as if it had been killed
+    volume.close()
+    os.truncate(tmp_path / "7.dat", (tmp_path / "7.dat").stat().st_size - 1)
+    cut = os.ftruncate
+
+    def cut_and_die(fd: int, size: int) -> None:
+        cut(fd, size)
+        if os.readlink(f"/proc/self/fd/{fd}").endswith(".dat"):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("fastvol.volume.index_repair.os.ftruncate", cut_and_die)
+        open_volume(tmp_path, index=leveldb)
+    volume = open_volume(tmp_path, index=leveldb)
+    assert volume.read(1).data == b"older"
+    assert volume.entry(2) is None
+    volume.close()
 
 
 def test_the_only_record_cut_short(tmp_path: Path) -> None:

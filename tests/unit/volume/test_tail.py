@@ -36,6 +36,7 @@ from fastvol.volume.vacuum import VacuumPlan
 from fastvol.volume.volume import Volume
 
 LARGE = 5 << 20
+VACUUM_COOKIE = 0x12345678
 
 
 def files_of(directory: Path) -> VolumeFiles:
@@ -208,6 +209,41 @@ def test_a_tail_makes_the_same_needles(source: Volume, target: Volume) -> None:
         assert apply_record(target, record) is Applied.UNCHANGED
 
 
+def test_tombstones_of_what_is_not_there_are_kept(source: Volume, target: Volume) -> None:
+    """A follower that begins late, or hears of a deletion again, ends at the sender's sizes."""
+    fourth, fifth = [n for _, n in records(path_of(source).read_bytes())][3:5]
+    source.delete(5, 55, fifth.checksum)
+    for record in assembled(records_since(source, fourth.append_at_ns)):
+        apply_record(target, record)
+    keys = [row.key for row in rows(target.directory / "7.idx") if row.size == -1]
+    assert keys == [4, 5]
+    assert same(source, target, range(4, 12))
+    tombstone = encode(Needle(4, 44, checksum=0x1234), 3)
+    for _ in range(2):
+        before = target.dat_size
+        assert apply_record(target, tombstone) is Applied.DELETED
+        assert target.dat_size == before + len(tombstone)
+    sent = assembled(records_since(target, 0))
+    assert [int.from_bytes(record[4:12]) for record in sent[-2:]] == [4, 4]
+
+
+def test_a_vacuums_tombstone_of_what_was_deleted_here(target: Volume) -> None:
+    target.write(needle(1, b"content", cookie=5))
+    target.delete(1, 5, 0)
+    record = encode(Needle(1, VACUUM_COOKIE), 3)
+    assert apply_record(target, record) is Applied.DELETED
+    assert content(target, 1) is None
+
+
+def test_a_volume_that_takes_only_deletions_takes_no_tail(target: Volume) -> None:
+    target.write(needle(1, b"content", cookie=5))
+    target.mark_read_only(can_delete=True, persist=False)
+    for key in (1, 2):
+        with pytest.raises(VolumeReadOnlyError):
+            apply_record(target, encode(Needle(key, 5, checksum=77), 3))
+    assert content(target, 1) is not None
+
+
 def test_another_cookie_is_refused_and_none_is_taken_over(target: Volume) -> None:
     target.write(needle(1, b"old", cookie=5))
     with pytest.raises(CookieMismatchError, match=r"^mismatching cookie 6$"):
@@ -226,16 +262,20 @@ def test_another_cookie_is_refused_and_none_is_taken_over(target: Volume) -> Non
         (None, 5, 77, Applied.DELETED, False),  # deletions carry the checksum of what they deleted
         (None, 0, 0, Applied.DELETED, False),  # or nothing at all
         (b"", 0, 0, Applied.DELETED, False),
+        (b"content", VACUUM_COOKIE, 0, Applied.DELETED, False),
+        (None, VACUUM_COOKIE, 0, Applied.DELETED, False),  # made by a vacuum there
     ],
 )
 def test_records_without_content(
     target: Volume, known: bytes | None, cookie: int, checksum: int, did: Applied, readable: bool
 ) -> None:
     if known is not None:
-        target.write(needle(1, known, cookie=cookie or 9))
+        target.write(needle(1, known, cookie=9 if cookie in (0, VACUUM_COOKIE) else cookie))
+    before = target.dat_size, target.idx_size
     record = encode(Needle(1, cookie, checksum=checksum), 3)
     assert apply_record(target, record) is did
     assert (content(target, 1) is not None) == readable
+    assert (target.dat_size, target.idx_size) == (before[0] + len(record), before[1] + 17)
 
 
 def test_records_that_are_none(target: Volume) -> None:

@@ -3,6 +3,8 @@
 import dataclasses
 import logging
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +27,9 @@ from fastvol.index import leveldb_map
 from fastvol.index.index_log import IndexLog
 from fastvol.index.kinds import IN_MEMORY, IndexOptions
 from fastvol.index.leveldb_map import LevelDbMap
+from fastvol.volume.files import VolumeFiles
 from fastvol.volume.needles import ColdReadError
+from fastvol.volume.scrub import ScrubMode, scrub_files
 from fastvol.volume.vacuum import Vacuum, VacuumPlan
 from fastvol.volume.volume import Volume
 
@@ -104,6 +108,55 @@ def test_a_volume_marked_read_only_opens_with_a_sorted_file(
     check(volume)
     volume.close()
     check(open_volume(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["memory", "leveldb"])
+def test_tombstones_of_what_is_not_there(tmp_path: Path, kind: str) -> None:
+    """They change the files, and nothing that a reader or a counter tells."""
+    index = IndexOptions(kind)  # type: ignore[arg-type]
+    volume = filled(tmp_path, index)
+    before = volume.counters, volume.dat_size, volume.idx_size
+    for key in (3, 1000, 2**64 - 1):
+        assert volume.delete(key, 5, 77, always=True) == 0
+    assert volume.counters == dataclasses.replace(before[0], max_file_key=2**64 - 1)
+    assert (volume.dat_size, volume.idx_size) == (before[1] + 3 * 32, before[2] + 3 * 17)
+    assert volume.delete(2, 5, 77, always=True) > 0
+    volume.write(needle(2, b"first 2"))
+    volume.write(needle(1000, b"now there"))
+    assert volume.delete(1000, 5, 77, always=True) > 0
+    check(volume)
+    assert volume.compact(VacuumPlan()) is not None
+    assert volume.delete(3000, 0, 0, always=True) == 0
+    volume.close()
+    for other in ("memory", "leveldb"):
+        volume = open_volume(tmp_path, index=IndexOptions(other))  # type: ignore[arg-type]
+        assert not volume.read_only and volume.counters.max_file_key == 2**64 - 1
+        check(volume)
+        volume.close()
+    files = VolumeFiles.of(tmp_path, tmp_path, "", 7)
+    assert scrub_files(files, ScrubMode.FULL).details == []
+    volume = open_volume(tmp_path, index=index)
+    assert volume.compact(VacuumPlan()) is not None
+    assert volume.delete(3001, 0, 0, always=True) == 0
+    assert volume.commit_compaction()
+    check(volume)
+    assert volume.counters.deleted_size == 0
+    volume.close()
+
+
+def test_a_sorted_file_takes_no_tombstone_of_what_is_not_there(tmp_path: Path) -> None:
+    volume = filled(tmp_path)
+    volume.mark_read_only(can_delete=True, persist=True)
+    volume.close()
+    volume = open_volume(tmp_path, index=LEVELDB)
+    assert kind_of(volume) is SortedMap
+    before = volume.dat_size, volume.idx_size
+    for key in (1, 3, 1000):
+        with pytest.raises(VolumeReadOnlyError):
+            volume.delete(key, 5, 77, always=True)
+    assert (volume.dat_size, volume.idx_size) == before
+    check(volume)
+    volume.close()
 
 
 def test_in_memory_a_read_only_volume_has_a_compact_map(tmp_path: Path) -> None:
@@ -483,3 +536,66 @@ def test_many_rows_are_replayed_by_a_builder(
     assert volume.stat().map_memory > 1 << 20
     check(volume)
     volume.close()
+
+
+def test_the_map_that_a_vacuum_built_is_the_one_in_use(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Making it anew would keep the writers waiting."""
+    volume = filled(tmp_path)
+    assert volume.compact(VacuumPlan()) is not None
+    assert not (tmp_path / "7.cpldb").exists()
+    volume.write(needle(61, b"meanwhile"))
+    with caplog.at_level(logging.WARNING):
+        assert volume.commit_compaction()
+    assert not caplog.messages
+    check(volume)
+    volume.close()
+
+
+LEAVE_VOLUMES = """
+import gc, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from volume_kit import create, needle
+from fastvol._cffi import foreign_map
+from fastvol.index.database import shared_pool
+from fastvol.index.kinds import IndexOptions
+
+class Collecting(dict):
+    def __setitem__(self, key, value):
+        collected.append(gc.collect())
+        super().__setitem__(key, value)
+
+def volume(name):
+    (base / name).mkdir()
+    return create(base / name, index=IndexOptions("leveldb"))
+
+collected = []
+base = Path(sys.argv[1])
+gc.disable()
+foreign_map._alive = Collecting(foreign_map._alive)
+shared_pool._granted = Collecting(shared_pool._granted)
+for i in range(10):
+    volume(f"left-{i}").write(needle(1, b"x"))
+    volume(f"closed-{i}").close()
+gc.collect()
+print("done", sum(map(bool, collected)) > 2, shared_pool.open_count, len(foreign_map._alive))
+"""
+
+
+def test_collecting_volumes_while_another_is_made(tmp_path: Path) -> None:
+    """A collection may come anywhere, under a lock too, and frees what nobody closed."""
+    ran = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            LEAVE_VOLUMES,
+            str(tmp_path),
+            str(Path(create.__code__.co_filename).parent),
+        ],
+        capture_output=True,
+        timeout=SECONDS_MAX,
+        check=False,
+    )
+    assert (ran.stdout, ran.stderr) == (b"done True 0 0\n", b"")
