@@ -72,6 +72,26 @@ MULTIPART_LINE_BYTES_MAX: Final = 4096
 GUNZIP_BYTES_MAX: Final = 1 * GIB
 """A stored or uploaded gzip stream is not inflated beyond this size."""
 
+# --- images -------------------------------------------------------------------------------------
+IMAGE_PIXELS_MAX: Final = 128 * 1024 * 1024
+"""Larger images are neither resized nor cropped nor turned: a small file can claim any size."""
+IMAGE_BYTES_MAX: Final = 64 * MIB
+"""Larger files are not looked into."""
+IMAGE_PIXELS_AT_ONCE: Final = 128 * 1024 * 1024
+"""Pixels of all images decoded at a time, originals and results; about 8 bytes of memory each."""
+
+# --- status page --------------------------------------------------------------------------------
+STATUS_PAGE_VOLUMES: Final = 200
+"""Volumes on one page of the list."""
+STATUS_PAGE_DAMAGED_MAX: Final = 200
+"""Damaged volumes that are listed; further ones are only counted."""
+STATUS_PAGE_CACHE_SECONDS: Final = 1
+"""However many browsers look, the volumes are gone through once in this time."""
+ACTIVITY_SECONDS: Final = 1
+ACTIVITY_LONG_SECONDS: Final = 60
+ACTIVITY_NOTES: Final = 60
+"""Rates are kept for so many of each of the two."""
+
 # --- logging ------------------------------------------------------------------------------------
 LOG_REPEAT_SECONDS: Final = 10
 """An error that hits every request is logged this often, with how many lines were left out."""

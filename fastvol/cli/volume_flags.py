@@ -174,7 +174,7 @@ def _traffic_flags() -> list[Flag]:
             IN_FLIGHT_WAIT_SECONDS_DEFAULT,
             "wait for that limit before a download is refused",
         ),
-        Flag("images.fix.orientation", "bool", False, "turn uploaded JPEGs upright", _NOT_BUILT),
+        Flag("images.fix.orientation", "bool", False, "turn uploaded JPEGs upright"),
     ]
 
 

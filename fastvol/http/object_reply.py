@@ -12,6 +12,7 @@ from fastvol.http.conditional import http_date, none_match, not_modified_since
 from fastvol.http.content import Content, FileContent, MemoryContent, answer_ranges
 from fastvol.http.disposition import content_disposition
 from fastvol.http.go_text import go_bool, to_text
+from fastvol.http.images import ImageRequest, extension, plan, transform
 from fastvol.http.mime_types import type_by_extension
 from fastvol.http.pairs import decode_pairs
 from fastvol.http.response import Response
@@ -19,6 +20,7 @@ from fastvol.limits import (
     GUNZIP_BYTES_MAX,
     HTTP_COPY_BYTES_MAX,
     HTTP_INLINE_VERIFY_BYTES_MAX,
+    IMAGE_BYTES_MAX,
     PAGED_READ_BYTES,
 )
 from fastvol.observability.counts import Event
@@ -123,10 +125,26 @@ class ObjectReply:
             if stored.needle.is_compressed or stored.needle.is_chunk_manifest:
                 self._only_in_thread()
                 return self._volume.load(self._key, read_deleted=read_deleted)
+            if self._reads_image(stored.needle):
+                self._only_in_thread()
+                return self._volume.load(self._key, read_deleted=read_deleted)
             if stored.needle.size <= PAGED_READ_BYTES:
                 # Upstream reads bodies up to this size whole, and so checks them for any request.
                 self._verify(stored)
         return stored
+
+    def _reads_image(self, needle: Needle) -> bool:
+        """Whether the bytes are needed to make another image of them.
+
+        Upstream looks for the stored name's extension in what it reads whole only, and never makes
+        an image of a large object for a HEAD.
+        """
+        if self.image_wanted(to_text(bytes(needle.name))) is None:
+            return False
+        if needle.size <= PAGED_READ_BYTES:
+            return True
+        by_url = plan(self._query, self._path.ext.lower()) is not None
+        return by_url and self._request.method != "HEAD" and needle.size <= IMAGE_BYTES_MAX
 
     def _only_in_thread(self) -> None:
         if self._nowait:
@@ -196,15 +214,25 @@ class ObjectReply:
 
     # --- the content ----------------------------------------------------------------------------
 
+    def image_wanted(self, stored_name: str) -> ImageRequest | None:
+        """What is asked for if the object, or the manifest's content, is an image."""
+        return plan(self._query, extension(self._path, stored_name).lower())
+
     def _content(self, stored: StoredNeedle) -> Content:
         if stored.meta_only:
             return FileContent(self._volume, stored, nowait=self._nowait)
-        data = bytes(stored.needle.data)
+        data, name = bytes(stored.needle.data), to_text(bytes(stored.needle.name))
         if stored.needle.is_compressed and is_gzipped(data):
-            if "gzip" in self._request.headers.text(b"accept-encoding"):
+            # The extension in lower case only, as upstream: PNG compressed as .PNG stays as it is.
+            is_image = plan(self._query, extension(self._path, name)) is not None
+            if not is_image and "gzip" in self._request.headers.text(b"accept-encoding"):
                 self._response.headers["Content-Encoding"] = "gzip"
             else:
                 data = self._inflated(stored, data)
+        wanted = self.image_wanted(name)
+        if wanted is not None:
+            self._only_in_thread()
+            data = transform(data, wanted)
         return MemoryContent(data)
 
     def _inflated(self, stored: StoredNeedle, data: bytes) -> bytes:

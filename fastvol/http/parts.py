@@ -30,7 +30,7 @@ class HandlerParts:
     """One set for the handlers of a data plane.
 
     ``read_mode`` is for volumes that are not here; ``file_bytes_max`` is the largest payload of an
-    upload.
+    upload; ``fix_orientation`` says that JPEGs are stored upright.
     """
 
     guard: AccessGuard
@@ -44,3 +44,4 @@ class HandlerParts:
     counts: Counts
     read_mode: ReadMode
     file_bytes_max: int
+    fix_orientation: bool = False

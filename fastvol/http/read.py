@@ -7,6 +7,7 @@ would, it starts again in a thread. Nothing is changed by a read, so starting ag
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fastvol.errors import (
@@ -20,17 +21,23 @@ from fastvol.errors import (
 from fastvol.formats.file_id import parse_path, parse_volume_id
 from fastvol.http.blocking import here_or_in_thread
 from fastvol.http.chunks import ChunkError, ChunkStream, Manifest, ManifestContent
+from fastvol.http.content import MemoryContent
 from fastvol.http.file_path import parse_url_path
 from fastvol.http.go_text import to_bytes
+from fastvol.http.images import transform
 from fastvol.http.object_reply import ObjectReply, Reading, Wanted
 from fastvol.http.query import parse_query
+from fastvol.http.ranges import Span
 from fastvol.http.response import Response, json_error, text_error
+from fastvol.limits import IMAGE_BYTES_MAX
 from fastvol.observability.counts import Event, Total
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
+    from fastvol.http.content import Content
     from fastvol.http.file_path import UrlPath
+    from fastvol.http.images import ImageRequest
     from fastvol.http.parts import HandlerParts
     from fastvol.http.request import Request
     from fastvol.store.store import Store
@@ -150,7 +157,11 @@ class ReadHandler:
         return reading.response
 
     async def _expanded(self, reply: ObjectReply, manifest: Manifest) -> Response:
-        response = reply.finish_manifest(ManifestContent(manifest, self._chunks), manifest)
+        content: Content = ManifestContent(manifest, self._chunks)
+        wanted = reply.image_wanted(manifest.name)
+        if wanted is not None and content.size <= IMAGE_BYTES_MAX:
+            content = await self._image(content, wanted)
+        response = reply.finish_manifest(content, manifest)
         body = response.body
         if isinstance(body, ChunkStream):
             try:
@@ -160,6 +171,20 @@ class ReadHandler:
                 self._counts.add(Event.GET_INTERNAL, Total.READ_FAILURES)
                 return _cannot_expand(response, error)
         return response
+
+    async def _image(self, content: Content, wanted: ImageRequest) -> Content:
+        """The image asked for; the content itself while its chunks cannot be had."""
+        stream = content.span(Span(0, content.size))
+        assert isinstance(stream, ChunkStream)
+        data = bytearray()
+        try:
+            while piece := await stream.read():
+                data += piece
+        except ChunkError:
+            return content
+        finally:
+            stream.close()
+        return MemoryContent(await self._run_blocking(partial(transform, bytes(data), wanted)))
 
     def _count_failure(self, error: FastvolError) -> None:
         self._counts.add(Total.READ_FAILURES)

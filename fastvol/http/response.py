@@ -14,6 +14,7 @@ from fastvol.http import go_json
 from fastvol.http.conditional import http_date
 from fastvol.http.go_text import to_bytes
 from fastvol.http.headers import is_token
+from fastvol.http.query import redirect_body
 from fastvol.http.sniff import TEXT, detect_content_type
 
 if TYPE_CHECKING:
@@ -210,6 +211,16 @@ def text_error(status: int, text: bytes) -> Response:
     """What Go's http.Error writes."""
     headers = {"Content-Type": TEXT, "X-Content-Type-Options": "nosniff"}
     return Response(status, headers, text)
+
+
+def redirect(method: str, location: str) -> Response:
+    """What Go's multiplexer answers to a path that has a better form."""
+    response = Response(307, {"Location": location})
+    if method in ("GET", "HEAD"):
+        response.headers["Content-Type"] = "text/html; charset=utf-8"
+    if method == "GET":
+        response.body = redirect_body(location, "Temporary Redirect")
+    return response
 
 
 def refusal(error: "MalformedRequestError") -> bytes:

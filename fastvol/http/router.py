@@ -10,14 +10,16 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
 from fastvol.errors import FastvolError, http_status
-from fastvol.http.query import clean_location, parse_query, redirect_body
+from fastvol.http.query import clean_location, parse_query
 from fastvol.http.request import Request
 from fastvol.http.response import (
     HeaderWriter,
     Response,
     json_error,
+    redirect,
     text_error,
 )
+from fastvol.http.static_files import StaticFiles
 from fastvol.log_limiter import LogLimiter
 
 log = logging.getLogger(__name__)
@@ -50,16 +52,16 @@ class Router:
         write: Handler,
         delete: Handler,
         exact: dict[str, Callable[[Request], Answer]],
-        bare: dict[str, Callable[[Request], Answer]],
+        static: StaticFiles,
     ) -> None:
-        """``exact``: paths of the admin port, any method; ``bare``: static files of both ports, which
-        carry neither Server nor a request id."""
+        """``exact``: paths of the admin port, any method; ``static``: files of both ports, which carry
+        neither Server nor a request id."""
         self._writer = writer
         self._read = read
         self._write = write
         self._delete = delete
         self._exact = exact
-        self._bare = bare
+        self._static = static
         self._failures = LogLimiter(log)
 
     def check_head(self, request: Request) -> HeadCheck | Awaitable[HeadCheck]:
@@ -115,13 +117,14 @@ class Router:
 
     def _is_bare(self, request: Request, response: Response) -> bool:
         """Answers of the multiplexer itself, and static files."""
-        return response.status == 307 or request.path in self._bare or request.path in ("", "*")
+        is_static = self._static.serves(request.path)
+        return response.status == 307 or is_static or request.path in ("", "*")
 
     def _is_object_path(self, request: Request) -> bool:
         return request.public or request.path not in self._exact
 
     def _object_handler(self, request: Request) -> Handler | None:
-        if request.path in self._bare or not self._is_object_path(request):
+        if self._static.serves(request.path) or not self._is_object_path(request):
             return None
         if clean_location(request.target) is not None:
             return None
@@ -142,25 +145,16 @@ class Router:
             return Response(400, close=True)
         location = clean_location(request.target)
         if location is not None:
-            return self._redirect(request, location)
-        special = self._bare.get(request.path)
-        if special is None and not request.public:
-            special = self._exact.get(request.path)
+            return redirect(request.method, location)
+        if self._static.serves(request.path):
+            return self._static.answer(request)
+        special = None if request.public else self._exact.get(request.path)
         if special is not None:
             return special(request)
         handler = self._object_handler(request)
         if handler is not None:
             return handler.handle(request)
         return self._other_method(request)
-
-    @staticmethod
-    def _redirect(request: Request, location: str) -> Response:
-        response = Response(307, {"Location": location})
-        if request.method in ("GET", "HEAD"):
-            response.headers["Content-Type"] = "text/html; charset=utf-8"
-        if request.method == "GET":
-            response.body = redirect_body(location, "Temporary Redirect")
-        return response
 
     @staticmethod
     def _other_method(request: Request) -> Response:

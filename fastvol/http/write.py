@@ -17,6 +17,7 @@ from fastvol.formats.needle import Needle
 from fastvol.formats.ttl import TTL
 from fastvol.http.blocking import here_or_in_thread
 from fastvol.http.file_path import parse_url_path, write_fid
+from fastvol.http.orientation import turn_of, turned
 from fastvol.http.parts import HandlerParts
 from fastvol.http.query import parse_query
 from fastvol.http.replication import Copy, ReplicationError
@@ -70,6 +71,7 @@ class WriteHandler:
         self._uploads = parts.uploads
         self._counts = parts.counts
         self._file_bytes_max = parts.file_bytes_max
+        self._fix_orientation = parts.fix_orientation
 
     # --- before the body ------------------------------------------------------------------------
 
@@ -172,6 +174,8 @@ class WriteHandler:
         except (InvalidRequestError, ValueError) as error:
             self._counts.add(Total.WRITE_FAILURES)
             return json_error(400, str(error))
+        if self._fix_orientation:
+            _turn_upright(upload, nowait=nowait)
         parsed = _Parsed(
             upload, _needle_of(upload, key, cookie), volume_id, self._store.find_volume(volume_id)
         )
@@ -248,6 +252,14 @@ class WriteHandler:
 def _is_replica(request: Request) -> bool:
     """The limit is not for what a peer sends on, or two servers could wait for each other."""
     return parse_query(request.target.raw_query).get("type") == "replicate"
+
+
+def _turn_upright(upload: ParsedUpload, *, nowait: bool) -> None:
+    turn = turn_of(upload.name, upload.mime, upload.data)
+    if turn is not None:
+        if nowait:
+            raise WouldWaitError("turning a picture computes too much for the event loop")
+        upload.data = turned(upload.data, turn)
 
 
 def _written(parsed: _Parsed, *, unchanged: bool) -> Response:

@@ -15,8 +15,12 @@ from fastvol.http.plane import DataPlane, PlaneOptions
 from fastvol.http.read import ReadHandler
 from fastvol.http.response import HeaderWriter
 from fastvol.http.router import Answer, Router
+from fastvol.http.static_files import StaticFiles
 from fastvol.http.status import StatusHandler
 from fastvol.http.throttle import Throttle
+from fastvol.http.ui import PATH as PAGE_PATH
+from fastvol.http.ui import StatusPage
+from fastvol.http.ui_state import StateTaker
 from fastvol.http.write import WriteHandler
 from fastvol.limits import (
     HTTP_COPY_BYTES_MAX,
@@ -24,6 +28,7 @@ from fastvol.limits import (
     HTTP_IO_THREADS,
     HTTP_MAP_BYTES_MAX,
 )
+from fastvol.observability.activity import Activity, RequestSource
 from fastvol.observability.counts import Counts
 from fastvol.version import short_version
 
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
 
     from fastvol.config import Config
     from fastvol.http.access import Access
+    from fastvol.http.blocking import RunBlocking
     from fastvol.http.request import Request
     from fastvol.server.peers import Peers
     from fastvol.store.store import Store
@@ -50,6 +56,8 @@ class DataSide:
         self._offset_width = store.usual_offset_width()
         self._native = self._native_server()
         self.counts = Counts()
+        self.requests: RequestSource | None = None
+        """Who counts requests, for the status page; None: it shows no rates."""
 
     def _native_server(self) -> NativeServer:
         config, store = self._config, self._store
@@ -86,8 +94,8 @@ class DataSide:
         self._native.close()
 
     def choose_fast_paths(self) -> None:
-        """The C core checks neither tokens nor peers, and counts no bytes in flight, so each path
-        is off while it would have to."""
+        """The C core checks neither tokens nor peers, counts no bytes in flight and turns no
+        pictures, so each path is off while it would have to."""
         config, rules = self._config, self._access.rules
         read_checked = rules.read_tokens.enabled or config.download_bytes_in_flight_max
         self._native.set_fast_read(config.fast_read and not read_checked)
@@ -95,6 +103,7 @@ class DataSide:
             rules.write_tokens.enabled
             or not rules.white_list.is_open
             or config.upload_bytes_in_flight_max
+            or config.fix_image_orientation
         )
         self._native.set_fast_write(config.fast_write and not write_checked)
 
@@ -115,14 +124,15 @@ class DataSide:
             counts=self.counts,
             read_mode=config.read_mode,
             file_bytes_max=config.file_size_max,
+            fix_orientation=config.fix_image_orientation,
         )
         router = Router(
             HeaderWriter(self._server_header()),
             read=ReadHandler(store, parts),
             write=WriteHandler(store, parts),
             delete=DeleteHandler(store, parts),
-            exact=self._exact_paths(),
-            bare={},
+            exact=self._exact_paths(loop, parts.run_blocking),
+            static=StaticFiles(),
         )
         self.choose_fast_paths()
         options = PlaneOptions(
@@ -130,7 +140,9 @@ class DataSide:
         )
         return DataPlane(loop, self._native, router, options)
 
-    def _exact_paths(self) -> dict[str, Callable[[Request], Answer]]:
+    def _exact_paths(
+        self, loop: asyncio.AbstractEventLoop, run_blocking: RunBlocking
+    ) -> dict[str, Callable[[Request], Answer]]:
         config, store = self._config, self._store
         status = StatusHandler(store, offset_width=self._offset_width)
         exact: dict[str, Callable[[Request], Answer]] = {
@@ -138,6 +150,8 @@ class DataSide:
             "/healthz": status.health,
             "/readyz": status.health,
         }
+        if not config.security.write_key or config.security.ui_access:
+            exact[PAGE_PATH] = self._status_page(loop, run_blocking).answer
         if config.single_node:
             assigner = SingleNodeAssigner(store, config.volume_size_max)
             assign = AssignHandler(
@@ -146,3 +160,16 @@ class DataSide:
             exact["/dir/assign"] = assign.assign
             exact["/dir/lookup"] = assign.lookup
         return exact
+
+    def _status_page(
+        self, loop: asyncio.AbstractEventLoop, run_blocking: RunBlocking
+    ) -> StatusPage:
+        activity = None
+        if self.requests is not None:
+            activity = Activity(self.requests)
+            activity.follow(loop)
+        config = self._config
+        taker = StateTaker(
+            self._store, config.address, config.masters, self._offset_width, activity=activity
+        )
+        return StatusPage(taker, run_blocking)

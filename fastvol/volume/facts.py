@@ -8,7 +8,7 @@ from fastvol.errors import VolumeClosedError
 from fastvol.formats.super_block import SuperBlock
 from fastvol.formats.ttl import TTL
 from fastvol.formats.volume_info import VolumeInfo
-from fastvol.index.kinds import IndexOptions
+from fastvol.index.kinds import IndexKind, IndexOptions
 from fastvol.volume import figures
 from fastvol.volume.faults import VolumeNames, map_error
 from fastvol.volume.figures import NeedleCounters
@@ -105,6 +105,11 @@ class VolumeFacts:
         if current is None:
             raise VolumeClosedError(f"volume {self.id} is closed")
         return current
+
+    @property
+    def map_kind(self) -> IndexKind:
+        """Which needle map it was opened with."""
+        return self._index.kind
 
     @property
     def closed(self) -> bool:

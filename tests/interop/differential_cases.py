@@ -17,6 +17,7 @@ from differential_reads import (
     read_shapes,
 )
 from differential_request import COOKIE, ORDINARY, SEED, Case
+from differential_static import static_files
 from differential_uploads import (
     encoded_uploads,
     multipart_uploads,
@@ -48,4 +49,5 @@ def all_cases() -> list[Case]:
         *paths(),
         *malformed(),
         *framings(fids),
+        *static_files(),
     ]

@@ -6,7 +6,7 @@ import asyncio
 import re
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +21,7 @@ from fastvol.cluster.locations import VolumeLocations
 from fastvol.cluster.peer_http import PeerHttp
 from fastvol.errors import MasterError, PeerError
 from fastvol.formats.ttl import TTL
+from fastvol.http.blocking import RunBlocking
 from fastvol.http.chunks import ChunkReader
 from fastvol.http.delete import DeleteHandler
 from fastvol.http.elsewhere import Elsewhere
@@ -30,8 +31,10 @@ from fastvol.http.parts import HandlerParts, ReadMode
 from fastvol.http.plane import DataPlane, PlaneOptions, bind
 from fastvol.http.read import ReadHandler
 from fastvol.http.replication import Replication
+from fastvol.http.request import Request
 from fastvol.http.response import HeaderWriter
-from fastvol.http.router import Router
+from fastvol.http.router import Answer, Router
+from fastvol.http.static_files import StaticFiles
 from fastvol.http.throttle import Throttle
 from fastvol.http.write import WriteHandler
 from fastvol.observability.counts import Counts
@@ -112,9 +115,13 @@ class LivePlane:
         stop_seconds: float = 5,
         read_mode: ReadMode = "proxy",
         throttling: Throttling | None = None,
+        fix_orientation: bool = False,
+        exact: Callable[[RunBlocking], dict[str, Callable[[Request], Answer]]] | None = None,
     ) -> None:
         self.cluster = TinyCluster()
         self._read_mode: ReadMode = read_mode
+        self._fix_orientation = fix_orientation
+        self._exact = exact
         limits = throttling or Throttling()
         self.downloads = Throttle(limits.downloads, limits.seconds)
         self.uploads = Throttle(limits.uploads, limits.seconds)
@@ -202,14 +209,15 @@ class LivePlane:
             counts=counts,
             read_mode=self._read_mode,
             file_bytes_max=self._options.file_bytes_max,
+            fix_orientation=self._fix_orientation,
         )
         router = Router(
             HeaderWriter(HEADER),
             read=ReadHandler(store, parts),
             write=WriteHandler(store, parts),
             delete=DeleteHandler(store, parts),
-            exact={},
-            bare={},
+            exact=self._exact(parts.run_blocking) if self._exact else {},
+            static=StaticFiles(),
         )
         self._plane = plane = DataPlane(loop, self._native, router, self._options)
         plane.listen(self._listener, public=self._public)
