@@ -271,7 +271,13 @@ _UNITS = {"us": 1.0, "ms": 1e3, "s": 1e6}
 
 
 def load(
-    server: Server, url: str, *, seconds: float, connections: int, script: Path | None = None
+    server: Server,
+    url: str,
+    *,
+    seconds: float,
+    connections: int,
+    script: Path | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Sample:
     """Drives one URL with wrk and accounts the server's CPU time to the requests answered."""
     wrk = tool("wrk")
@@ -280,13 +286,15 @@ def load(
     command = [wrk, "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
     if script is not None:
         command += ["-s", str(script)]
+    for name, value in (headers or {}).items():
+        command += ["-H", f"{name}: {value}"]
     before = server.cpu_seconds()
     output = subprocess.run(
         [*command, url], capture_output=True, text=True, check=True, timeout=seconds + 60
     ).stdout
     used = server.cpu_seconds() - before
     found = re.search(r"(\d+) requests in ([0-9.]+)(m?s)", output)
-    errors = re.search(r"(Non-2xx.*|Socket errors.*)", output)
+    errors = re.search(r"(Non-2xx or 3xx.*|Socket errors.*)", output)
     if found is None or errors is not None:
         raise SystemExit(f"{server.name}: {url}: {errors[1] if errors else output}")
     requests = int(found[1])

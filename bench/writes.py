@@ -18,7 +18,7 @@ from bench.harness import (
     report,
 )
 
-SIZES = (1 << 10, 64 << 10, 1 << 20)
+SIZES = (1 << 10, 64 << 10, 1 << 20, 4 << 20)
 
 SCRIPT = """
 local file = io.open("{body}", "rb")
