@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -57,4 +58,12 @@ def test_byte_by_byte_equals_all_at_once(tmp_path: Path, fast: bool) -> None:
     whole = answers(tmp_path / "whole", Client, fast=fast)
     dripped = answers(tmp_path / "dripped", DrippingClient, fast=fast)
     for case, at_once, slowly in zip(CASES, whole, dripped, strict=True):
-        assert slowly == at_once, f"{case.title}\n--- at once\n{at_once}\n--- slowly\n{slowly}"
+        assert final(slowly) == final(at_once), (
+            f"{case.title}\n--- at once\n{at_once}\n--- slowly\n{slowly}"
+        )
+
+
+def final(exchange: Exchange) -> Exchange:
+    """Without invitations: a body that is there already needs none."""
+    answers = tuple(answer and replace(answer, interim=()) for answer in exchange.answers)
+    return replace(exchange, answers=answers)
