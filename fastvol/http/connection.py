@@ -190,6 +190,22 @@ class Connection:
         except Exception:
             self._fail()
 
+    def offer(self, data: memoryview) -> bool:
+        """Takes the peer's next bytes past the socket, if it waits for some and none are in it.
+
+        The caller knows that the socket is empty. False: they must go through it.
+        """
+        native = self._native
+        if self._state is not State.FAST or len(data) > serve.GIVE_BYTES_MAX:
+            return False
+        if not native.is_idle() or not native.hold():
+            return False
+        try:
+            self._settle(native.give(data))
+        except Exception:
+            self._fail()
+        return True
+
     def touch(self) -> None:
         """There was traffic on the wire that has not come here yet."""
         if self._state is not State.CLOSED:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from fastvol._cffi.serve import NativeLoop, NativeServer
 from fastvol.errors import ConfigError
 from fastvol.http.connection import Connection
-from fastvol.http.tls_bridge import TlsBridges
+from fastvol.http.tls_bridges import TlsBridges
 from fastvol.http.upload_limit import FRAMING_BYTES_MAX
 from fastvol.limits import (
     HTTP_HEAD_SECONDS_MAX,

@@ -29,19 +29,23 @@ slowly) is reported to it. FLUSHING ends when the client has taken nothing for t
 """
 
 import contextlib
+import fcntl
 import logging
 import socket
 import ssl
+import struct
+import termios
 from collections.abc import Callable
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
-from fastvol.http.tls_session import TlsSession
+from fastvol.http.readiness import Readiness
+from fastvol.http.tls_session import RECORD_BYTES_MAX, TlsSession
 from fastvol.limits import HTTP_LINGER_SECONDS, HTTP_TURN_BYTES, TLS_PIECE_BYTES
 
 if TYPE_CHECKING:
     from fastvol.http.connection import Connection
-    from fastvol.http.plane import DataPlane
+    from fastvol.http.tls_bridges import TlsBridges
 
 log = logging.getLogger(__name__)
 
@@ -54,10 +58,9 @@ _PLAIN_REFUSAL: Final = (
 _FIRST_RECORDS: Final = frozenset({0x15, 0x16})
 """Alert and handshake: a stream that begins with something else is not TLS."""
 
-_READ_OUTER: Final = 1
-_WRITE_OUTER: Final = 2
-_READ_INNER: Final = 4
-_WRITE_INNER: Final = 8
+_FULL_BYTES: Final = TLS_PIECE_BYTES - RECORD_BYTES_MAX
+"""When so much was decrypted at once, there may be more."""
+_INT: Final = struct.Struct("i")
 
 
 class State(Enum):
@@ -82,12 +85,15 @@ class TlsBridge:
         "_greeting",
         "_inner",
         "_inner_ended",
+        "_inner_readiness",
         "_input_ended",
         "_loop",
         "_moved_at",
         "_outer",
         "_outer_ended",
+        "_outer_readiness",
         "_output_ended",
+        "_pair_used",
         "_peer",
         "_plane",
         "_said_bye",
@@ -95,7 +101,6 @@ class TlsBridge:
         "_state",
         "_to_inner",
         "_to_outer",
-        "_watched",
     )
 
     def __init__(
@@ -119,6 +124,8 @@ class TlsBridge:
         """Encrypted, and not taken yet."""
         self._moved_at = 0.0
         """When the client last took something, or began to be slow."""
+        self._pair_used = False
+        """There may be bytes in the pair that the connection behind has not taken."""
         self._outer_ended = False
         """Nothing more is read from the client."""
         self._input_ended = False
@@ -127,7 +134,10 @@ class TlsBridge:
         """The connection behind says no more."""
         self._said_bye = False
         self._output_ended = False
-        self._watched = 0
+        self._outer_readiness = Readiness(
+            self._loop, outer, self._on_outer_readable, self._on_ready
+        )
+        self._inner_readiness: Readiness | None = None
         self._state = State.GREETING
         self._deadline: float | None = self._loop.time() + self._plane.head_seconds
         self._watch()
@@ -166,8 +176,9 @@ class TlsBridge:
         self.close()
 
     def _receive(self) -> None:
+        room = self._bridges.room
         try:
-            data = self._outer.recv(TLS_PIECE_BYTES)
+            data = room[: self._outer.recv_into(room)]
         except (BlockingIOError, InterruptedError):
             return
         if not data:
@@ -183,7 +194,7 @@ class TlsBridge:
         else:
             self._take_records(data)
 
-    def _take_records(self, data: bytes) -> None:
+    def _take_records(self, data: bytes | memoryview) -> None:
         session = self._session
         assert session is not None
         session.feed(data)
@@ -219,7 +230,7 @@ class TlsBridge:
         """No request can have come yet."""
         return self._state in (State.GREETING, State.HANDSHAKE)
 
-    def _look_at_greeting(self, data: bytes) -> None:
+    def _look_at_greeting(self, data: memoryview) -> None:
         self._greeting += data
         if len(self._greeting) < _GREETING_BYTES and data:
             return
@@ -256,6 +267,7 @@ class TlsBridge:
         inner.setblocking(False)
         other.setblocking(False)
         self._inner = inner
+        self._inner_readiness = Readiness(self._loop, inner, self._on_ready, self._on_ready)
         self._connection = self._plane.adopt(other, self._peer, public=False, wire=self._outer)
         if self._connection is None:
             self.close()
@@ -273,12 +285,10 @@ class TlsBridge:
         left = HTTP_TURN_BYTES
         while True:
             came = self._carry_in() if self._state is State.OPEN else 0
-            if came:
-                self._plane.serve_now()
             went = self._carry_out() if self._flush() else 0
             left -= came + went
-            if not came and not went:
-                return
+            if came <= _FULL_BYTES and went < TLS_PIECE_BYTES:
+                return  # a piece that was not full was the last one for now
             if left <= 0:
                 self._loop.call_soon(self._on_ready)
                 return
@@ -296,14 +306,32 @@ class TlsBridge:
         room = self._bridges.room
         size, ended = session.decrypt_into(room)
         if size:
-            sent = _send(inner, room[:size])
-            self._to_inner = bytes(room[sent:size])
-            moved += sent
+            moved += self._hand_over(room[:size])
         if ended:
             self._outer_ended = True
-            if not size:
+            if not self._to_inner:
                 self._end_input()
         return moved
+
+    def _hand_over(self, data: memoryview) -> int:
+        """Gives bytes to the connection behind and lets it answer; how many it took."""
+        inner, connection = self._inner, self._connection
+        assert inner is not None
+        if connection is not None and self._pair_is_empty() and connection.offer(data):
+            return len(data)
+        self._pair_used = True
+        sent = _send(inner, data)
+        self._to_inner = bytes(data[sent:])
+        self._plane.serve_now()
+        return sent
+
+    def _pair_is_empty(self) -> bool:
+        """Whether everything that went into the pair was taken out at the other end."""
+        if self._pair_used:
+            assert self._inner is not None
+            (waiting,) = _INT.unpack(fcntl.ioctl(self._inner, termios.TIOCOUTQ, _INT.pack(0)))
+            self._pair_used = waiting != 0
+        return not self._pair_used
 
     def _end_input(self) -> None:
         """The client sends no more, and the connection behind has got everything."""
@@ -367,19 +395,16 @@ class TlsBridge:
 
     # --- readiness ------------------------------------------------------------------------------
 
-    def _wanted(self) -> int:
-        """What readiness can be acted on."""
+    def _watch(self) -> None:
+        """Waits for just what can be acted on."""
         if self._state is State.CLOSED:
-            return 0
-        wanted = _WRITE_OUTER if self._to_outer else 0
-        if self._state is not State.FLUSHING and not self._outer_ended and not self._is_held_up():
-            wanted |= _READ_OUTER
-        if self._inner is not None:
-            if not self._inner_ended and not self._to_outer:
-                wanted |= _READ_INNER
-            if self._to_inner and self._state is State.OPEN:
-                wanted |= _WRITE_INNER
-        return wanted
+            return
+        reads = self._state is not State.FLUSHING and not self._outer_ended
+        blocked = bool(self._to_outer)
+        self._outer_readiness.want(reads and not self._is_held_up(), blocked)
+        if self._inner_readiness is not None:
+            fills = bool(self._to_inner) and self._state is State.OPEN
+            self._inner_readiness.want(not self._inner_ended and not blocked, fills)
 
     def _is_held_up(self) -> bool:
         """Something that was read must move on before more is read from the client."""
@@ -388,36 +413,6 @@ class TlsBridge:
         # Answers to key updates must not pile up for a client that does not read.
         return bool(self._to_outer) and self._session is not None and self._session.has_records
 
-    def _watch(self) -> None:
-        wanted = self._wanted()
-        changed = wanted ^ self._watched
-        if not changed:
-            return
-        self._watched = wanted
-        loop, outer, inner = self._loop, self._outer.fileno(), self._inner
-        if changed & _READ_OUTER:
-            if wanted & _READ_OUTER:
-                loop.add_reader(outer, self._on_outer_readable)
-            else:
-                loop.remove_reader(outer)
-        if changed & _WRITE_OUTER:
-            if wanted & _WRITE_OUTER:
-                loop.add_writer(outer, self._on_ready)
-            else:
-                loop.remove_writer(outer)
-        if inner is None:
-            return
-        if changed & _READ_INNER:
-            if wanted & _READ_INNER:
-                loop.add_reader(inner.fileno(), self._on_ready)
-            else:
-                loop.remove_reader(inner.fileno())
-        if changed & _WRITE_INNER:
-            if wanted & _WRITE_INNER:
-                loop.add_writer(inner.fileno(), self._on_ready)
-            else:
-                loop.remove_writer(inner.fileno())
-
     # --- the end --------------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -425,64 +420,16 @@ class TlsBridge:
         if self._state is State.CLOSED:
             return
         self._state = State.CLOSED
-        self._watch()
+        self._outer_readiness.want(False, False)
         self._outer.close()
-        if self._inner is not None:
+        if self._inner is not None and self._inner_readiness is not None:
+            self._inner_readiness.want(False, False)
             self._inner.close()
         self._to_inner = self._to_outer = b""
         self._bridges.forget(self)
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
-
-
-class TlsBridges:
-    """All TLS connections of one data plane."""
-
-    def __init__(self, plane: "DataPlane") -> None:
-        self.plane = plane
-        self.room: Final = memoryview(bytearray(TLS_PIECE_BYTES))
-        """For one step of any of them; nothing stays in it."""
-        self._bridges: set[TlsBridge] = set()
-        self._behind: dict[int, TlsBridge] = {}
-
-    def __len__(self) -> int:
-        return len(self._bridges)
-
-    def accept(self, outer: socket.socket, peer: str, context: ssl.SSLContext) -> None:
-        """Takes over a client's socket."""
-        self._bridges.add(TlsBridge(self, outer, peer, context))
-
-    def behind(self, connection: "Connection", bridge: TlsBridge) -> None:
-        """``connection`` is served through ``bridge``."""
-        self._behind[connection.token] = bridge
-
-    def on_connection_closed(self, connection: "Connection") -> None:
-        """Tells the bridge before ``connection``, if there is one."""
-        bridge = self._behind.pop(connection.token, None)
-        if bridge is not None:
-            bridge.on_connection_closed()
-
-    def forget(self, bridge: TlsBridge) -> None:
-        """A bridge has closed."""
-        self._bridges.discard(bridge)
-
-    def sweep(self) -> None:
-        """Ends what takes too long."""
-        now = self.plane.loop.time()
-        for bridge in list(self._bridges):
-            bridge.on_sweep(now)
-
-    def close_new(self) -> None:
-        """Closes those on which no request can have come yet."""
-        for bridge in list(self._bridges):
-            if bridge.is_new:
-                bridge.close()
-
-    def close_all(self) -> None:
-        """Closes all, whatever is on its way."""
-        for bridge in list(self._bridges):
-            bridge.close()
 
 
 def _send(sock: socket.socket, data: "bytes | memoryview") -> int:

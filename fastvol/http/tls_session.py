@@ -22,9 +22,9 @@ class TlsSession:
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: bytes | memoryview) -> None:
         """Takes what came from the client; empty for the end of its stream."""
-        if data:
+        if len(data):
             self._incoming.write(data)
         else:
             self._incoming.write_eof()
@@ -49,6 +49,8 @@ class TlsSession:
                 if not count:
                     return size, True
                 size += int(count)
+                if not self._incoming.pending and not self._tls.pending():
+                    break  # asking once more would cost an exception
         except ssl.SSLWantReadError:
             return size, False
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
