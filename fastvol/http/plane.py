@@ -187,7 +187,7 @@ class DataPlane:
             await asyncio.sleep(0.02)
         for connection in list(self._connections.values()):
             connection.close()
-        self._bridges.close_all()
+        self._bridges.close()
         if self._sweep is not None:
             self._sweep.cancel()
         self.loop.remove_reader(self.native_loop.fd())

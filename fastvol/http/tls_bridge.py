@@ -135,7 +135,7 @@ class TlsBridge:
         self._said_bye = False
         self._output_ended = False
         self._outer_readiness = Readiness(
-            self._loop, outer, self._on_outer_readable, self._on_ready
+            bridges.poller, outer, self._on_outer_readable, self._on_ready
         )
         self._inner_readiness: Readiness | None = None
         self._state = State.GREETING
@@ -267,7 +267,9 @@ class TlsBridge:
         inner.setblocking(False)
         other.setblocking(False)
         self._inner = inner
-        self._inner_readiness = Readiness(self._loop, inner, self._on_ready, self._on_ready)
+        self._inner_readiness = Readiness(
+            self._bridges.poller, inner, self._on_ready, self._on_ready
+        )
         self._connection = self._plane.adopt(other, self._peer, public=False, wire=self._outer)
         if self._connection is None:
             self.close()

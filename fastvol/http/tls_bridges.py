@@ -4,6 +4,7 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, Final
 
+from fastvol.http.readiness import Poller
 from fastvol.http.tls_bridge import TlsBridge
 from fastvol.limits import TLS_PIECE_BYTES
 
@@ -17,6 +18,7 @@ class TlsBridges:
 
     def __init__(self, plane: "DataPlane") -> None:
         self.plane = plane
+        self.poller = Poller(plane.loop)
         self.room: Final = memoryview(bytearray(TLS_PIECE_BYTES))
         """For one step of any of them; nothing stays in it."""
         self._bridges: set[TlsBridge] = set()
@@ -55,7 +57,8 @@ class TlsBridges:
             if bridge.is_new:
                 bridge.close()
 
-    def close_all(self) -> None:
+    def close(self) -> None:
         """Closes all, whatever is on its way."""
         for bridge in list(self._bridges):
             bridge.close()
+        self.poller.close()

@@ -24,6 +24,7 @@ from fastvol.http.read import ReadHandler
 from fastvol.http.response import HeaderWriter
 from fastvol.http.router import Router
 from fastvol.http.write import WriteHandler
+from fastvol.security.tls_reload import ServerContexts
 from fastvol.volume.volume import Volume
 
 HEADER = "SeaweedFS Volume 8000GB 4.48"
@@ -57,7 +58,9 @@ class LivePlane:
         options: PlaneOptions | None = None,
         public: bool = False,
         stop_seconds: float = 5,
+        tls: ServerContexts | None = None,
     ) -> None:
+        self._tls = tls
         self._stop_seconds = stop_seconds
         self._options = options or PlaneOptions(file_bytes_max=1 << 20)
         self._public = public
@@ -75,7 +78,7 @@ class LivePlane:
             copy_max=16 << 10,
             map_max=256 << 10,
             inline_verify_max=1 << 20,
-            upload_max=1 << 20,
+            upload_max=self._options.file_bytes_max,
             verify_once=False,
             io_threads=2,
         )
@@ -134,13 +137,15 @@ class LivePlane:
         router = Router(
             HeaderWriter(HEADER),
             read=ReadHandler(store, guard, run_blocking),
-            write=WriteHandler(store, guard, run_blocking, file_bytes_max=1 << 20),
+            write=WriteHandler(
+                store, guard, run_blocking, file_bytes_max=self._options.file_bytes_max
+            ),
             delete=DeleteHandler(store, guard, run_blocking),
             exact={},
             bare={},
         )
         self._plane = plane = DataPlane(loop, self._native, router, self._options)
-        plane.listen(self._listener, public=self._public)
+        plane.listen(self._listener, public=self._public, tls=self._tls)
         self._ready.set()
         await self._stop.wait()
         await plane.stop(self._stop_seconds)
@@ -150,9 +155,14 @@ class LivePlane:
         """Connections open at this moment."""
         return self._plane.native_loop.connections()
 
-    def connect(self) -> socket.socket:
-        """A client's socket; every wait on it is bounded."""
-        return socket.create_connection(("127.0.0.1", self.port), WAIT_SECONDS)
+    def connect(self, receive_buffer: int | None = None) -> socket.socket:
+        """A client's socket, perhaps with little room; every wait on it is bounded."""
+        sock = socket.socket()
+        if receive_buffer is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        sock.settimeout(WAIT_SECONDS)
+        sock.connect(("127.0.0.1", self.port))
+        return sock
 
     def exchange(self, request: bytes) -> bytes:
         """One request on a connection of its own; its response, head and body."""
