@@ -96,6 +96,7 @@ class TlsPlane(LivePlane):
         *,
         demand_certificates: bool = False,
         limits: dict[str, str] | None = None,
+        send_buffer: int | None = None,
         **options: Any,
     ) -> None:
         self.authority = Authority(directory)
@@ -105,6 +106,8 @@ class TlsPlane(LivePlane):
         self.contexts = ServerContexts(settings)
         self.client = self.authority.client()
         super().__init__(directory, tls=self.contexts, **options)
+        if send_buffer is not None:  # accepted sockets inherit it
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
 
     def connect_raw(self, receive_buffer: int | None = None) -> socket.socket:
         return super().connect(receive_buffer)
