@@ -46,6 +46,12 @@ HTTP_TURN_REQUESTS: Final = 64
 HTTP_LINGER_SECONDS: Final = 0.5
 """A connection closed on unread input is read on for this long, so that its answer arrives."""
 
+# --- TLS ----------------------------------------------------------------------------------------
+TLS_PIECE_BYTES: Final = 64 * KIB
+"""Decrypted or encrypted at a time; one connection holds at most about this much each way."""
+TLS_REFRESH_SECONDS: Final = 5 * 3600
+"""How often certificates are read again (upstream: its certificate provider)."""
+
 # --- other volume servers -----------------------------------------------------------------------
 LOCATION_CACHE_SECONDS: Final = 600
 """Reads go by locations that a master told within this time (upstream: lookup_vid_cache.go)."""

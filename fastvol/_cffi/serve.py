@@ -216,7 +216,7 @@ class NativeConnection:
             lib.fv_conn_take(self._pointer, ffi.from_buffer("uint8_t[]", out), size)
         return out
 
-    def give(self, data: bytes | bytearray) -> int:
+    def give(self, data: bytes | bytearray | memoryview) -> int:
         """Gives the connection back with at most ``GIVE_BYTES_MAX`` bytes, and goes on with them.
 
         Returns:

@@ -47,7 +47,8 @@ def serve_flags() -> FlagSet:
 def describe(config: Config) -> str:
     """Where the server is, and how to put and get an object."""
     host = config.ip if config.bind_ip in _ANY_ADDRESSES else config.bind_ip
-    url = f"http://{join_host_port(host, config.port)}"
+    scheme = "http" if config.security.tls.server is None else "https"
+    url = f"{scheme}://{join_host_port(host, config.port)}"
     fid = r"""sed 's/.*"fid":"\([^"]*\)".*/\1/'"""
     return (
         f"fastvol serves {config.locations[0].directory.resolve()} at {url}\n"

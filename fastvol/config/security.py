@@ -1,24 +1,21 @@
-"""What ``security.toml`` says about who may do what.
+"""What ``security.toml`` says about who may do what, and what is encrypted.
 
-TLS is not built yet. A configuration that asks for it is refused: running without it would open
-what its operator meant to close.
+TLS on the gRPC port is not built yet. A configuration that asks for it is refused: running without
+it would open what its operator meant to close.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from fastvol.config.go_values import parse_duration
 from fastvol.config.settings import Settings, find_settings_file, read_toml
 from fastvol.errors import ConfigError
+from fastvol.limits import TLS_REFRESH_SECONDS
+from fastvol.security.tls import ClientTls, ServerTls
 
-_TLS_KEYS: Final = (
-    "https.volume.cert",
-    "https.volume.key",
-    "https.volume.ca",
-    "https.client.cert",
-    "https.client.key",
-    "https.client.ca",
+_GRPC_KEYS: Final = (
     "grpc.ca",
     "grpc.allowed_wildcard_domain",
     "grpc.volume.cert",
@@ -27,8 +24,20 @@ _TLS_KEYS: Final = (
     "grpc.volume.client_key",
     "grpc.volume.allowed_commonNames",
 )
+_REFRESH_VARIABLE: Final = "WEED_TLS_CERT_REFRESH_INTERVAL"
 _WRITE_EXPIRES_SECONDS: Final = 10
 _READ_EXPIRES_SECONDS: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSettings:
+    """Read at the start only; upstream does not change them on SIGHUP either."""
+
+    server: ServerTls | None = None
+    """Of the admin port; None: plain HTTP."""
+    client: ClientTls | None = None
+    """For calls to other volume servers; None: plain HTTP."""
+    refresh_seconds: float = TLS_REFRESH_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +51,7 @@ class SecuritySettings:
     ui_access: bool = False
     white_list: tuple[str, ...] = ()
     """``-whiteList`` first, then ``guard.white_list``; items are not trimmed."""
+    tls: TlsSettings = field(default_factory=TlsSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +73,7 @@ def load_security(source: SecuritySource, settings: Settings) -> tuple[SecurityS
     it has.
 
     Raises:
-        ConfigError: the file does not parse, or asks for TLS.
+        ConfigError: the file does not parse, asks for half of TLS, or for TLS on the gRPC port.
     """
     path: Path | None
     if source.file:
@@ -72,7 +82,7 @@ def load_security(source: SecuritySource, settings: Settings) -> tuple[SecurityS
         path = find_settings_file("security", source.config_dir, source.environ)
     if path is not None:
         settings = settings.merged(read_toml(path))
-    _refuse_tls(settings)
+    _refuse_grpc_tls(settings)
     return (
         SecuritySettings(
             write_key=settings.text("jwt.signing.key"),
@@ -86,6 +96,11 @@ def load_security(source: SecuritySource, settings: Settings) -> tuple[SecurityS
             ui_access=settings.flag("access.ui"),
             white_list=split_list(source.white_list_flag)
             + split_list(settings.text("guard.white_list")),
+            tls=TlsSettings(
+                server=_server_tls(settings),
+                client=_client_tls(settings),
+                refresh_seconds=_refresh_seconds(source.environ),
+            ),
         ),
         settings,
     )
@@ -96,12 +111,62 @@ def split_list(text: str) -> tuple[str, ...]:
     return tuple(item for item in text.split(",") if item)
 
 
-def _refuse_tls(settings: Settings) -> None:
-    asked = [key for key in _TLS_KEYS if settings.text(key)]
-    if settings.flag("https.client.enabled"):
-        asked.append("https.client.enabled")
+def _server_tls(settings: Settings) -> ServerTls | None:
+    """Upstream serves plain HTTP when one of certificate and key is missing; that is refused here."""
+    certificate = settings.text("https.volume.cert")
+    key = settings.text("https.volume.key")
+    ca = settings.text("https.volume.ca")
+    if not (certificate or key or ca):
+        return None
+    if not (certificate and key):
+        raise ConfigError(
+            f'https.volume: both cert and key must be set (got cert="{certificate}" key="{key}" '
+            f'ca="{ca}")'
+        )
+    return ServerTls(
+        certificate,
+        key,
+        ca,
+        min_version=settings.text("tls.min_version"),
+        max_version=settings.text("tls.max_version"),
+        cipher_suites=settings.text("tls.cipher_suites"),
+    )
+
+
+def _client_tls(settings: Settings) -> ClientTls | None:
+    if not settings.flag("https.client.enabled"):
+        return None
+    certificate = settings.text("https.client.cert")
+    key = settings.text("https.client.key")
+    if bool(certificate) != bool(key):
+        raise ConfigError(
+            f'https.client: both cert and key must be set (got cert="{certificate}" key="{key}")'
+        )
+    return ClientTls(
+        certificate,
+        key,
+        settings.text("https.client.ca"),
+        skip_verify=settings.flag("https.client.insecure_skip_verify"),
+    )
+
+
+def _refresh_seconds(environ: Mapping[str, str]) -> float:
+    text = environ.get(_REFRESH_VARIABLE, "")
+    if not text:
+        return TLS_REFRESH_SECONDS
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise ConfigError(f"{_REFRESH_VARIABLE}: {error}") from error
+    if seconds <= 0:
+        raise ConfigError(f"{_REFRESH_VARIABLE} must be positive: {text}")
+    return seconds
+
+
+def _refuse_grpc_tls(settings: Settings) -> None:
+    asked = [key for key in _GRPC_KEYS if settings.text(key)]
     if asked:
         raise ConfigError(
-            f"security.toml sets {', '.join(asked)}, but TLS is not built yet; "
+            f"security.toml sets {', '.join(asked)}, but TLS for gRPC is not built yet; "
             "refusing to run without the protection that was asked for"
         )

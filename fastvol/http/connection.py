@@ -106,17 +106,27 @@ class Connection:
         "_task",
         "_unread",
         "_upload",
+        "_wire",
         "peer",
         "public",
         "token",
     )
 
     def __init__(
-        self, plane: "DataPlane", sock: socket.socket, token: int, peer: str, *, public: bool
+        self,
+        plane: "DataPlane",
+        sock: socket.socket,
+        token: int,
+        peer: str,
+        *,
+        public: bool,
+        wire: socket.socket | None = None,
     ) -> None:
         self._plane = plane
         self._loop = plane.loop
         self._socket = sock
+        self._wire = sock if wire is None else wire
+        """Whose addresses are the connection's."""
         self._native = NativeConnection(plane.native_loop, sock.fileno(), token, public=public)
         self.token = token
         self.peer = peer
@@ -176,11 +186,32 @@ class Connection:
             if self._state is State.HEAD:
                 self._refuse(MalformedRequestError())
             elif self._state is State.BODY:
-                local = _address_text(self._socket.getsockname())
+                local = _address_text(self._wire.getsockname())
                 self._end_body(f"read tcp {local}->{self._remote_text()}: i/o timeout")
             self._go_on()
         except Exception:
             self._fail()
+
+    def offer(self, data: memoryview) -> bool:
+        """Takes the peer's next bytes past the socket, if it waits for some and none are in it.
+
+        The caller knows that the socket is empty. False: they must go through it.
+        """
+        native = self._native
+        if self._state is not State.FAST or len(data) > serve.GIVE_BYTES_MAX:
+            return False
+        if not native.is_idle() or not native.hold():
+            return False
+        try:
+            self._settle(native.give(data))
+        except Exception:
+            self._fail()
+        return True
+
+    def touch(self) -> None:
+        """There was traffic on the wire that has not come here yet."""
+        if self._state is not State.CLOSED:
+            self._native.touch()
 
     def _on_turn(self) -> None:
         try:
@@ -196,7 +227,7 @@ class Connection:
 
     def _remote_text(self) -> str:
         with contextlib.suppress(OSError):
-            return _address_text(self._socket.getpeername())
+            return _address_text(self._wire.getpeername())
         return self.peer
 
     # --- going on -------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from fastvol._cffi.serve import NativeLoop, NativeServer
 from fastvol.errors import ConfigError
 from fastvol.http.connection import Connection
+from fastvol.http.tls_bridges import TlsBridges
 from fastvol.http.upload_limit import FRAMING_BYTES_MAX
 from fastvol.limits import (
     HTTP_HEAD_SECONDS_MAX,
@@ -25,6 +26,7 @@ from fastvol.log_limiter import LogLimiter
 
 if TYPE_CHECKING:
     from fastvol.http.router import Router
+    from fastvol.security.tls_reload import ServerContexts
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +43,13 @@ class PlaneOptions:
     idle_seconds: float = HTTP_IDLE_SECONDS_DEFAULT
     head_seconds: float = HTTP_HEAD_SECONDS_MAX
     file_bytes_max: int = 256 * MIB
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Listener:
+    sock: socket.socket
+    public: bool
+    tls: "ServerContexts | None"
 
 
 class DataPlane:
@@ -60,10 +69,11 @@ class DataPlane:
         self.file_bytes_max = options.file_bytes_max
         self.body_bytes_max = options.file_bytes_max + FRAMING_BYTES_MAX
         idle_seconds = options.idle_seconds if options.idle_seconds > 0 else _FOREVER_SECONDS
-        self._idle_ms = int(idle_seconds * 1000)
-        self._head_ms = int(min(options.head_seconds, idle_seconds) * 1000)
+        self.idle_seconds = idle_seconds
+        self.head_seconds = min(options.head_seconds, idle_seconds)
         self._connections: dict[int, Connection] = {}
-        self._listeners: list[socket.socket] = []
+        self._bridges = TlsBridges(self)
+        self._listeners: list[_Listener] = []
         self._next_token = 1
         self._accepting = LogLimiter(log)
         self._sweep: asyncio.TimerHandle | None = None
@@ -72,51 +82,73 @@ class DataPlane:
 
     # --- listening ------------------------------------------------------------------------------
 
-    def listen(self, sock: socket.socket, *, public: bool) -> None:
-        """Accepts on a bound socket; ``public`` ports take reads only."""
+    def listen(
+        self, sock: socket.socket, *, public: bool, tls: "ServerContexts | None" = None
+    ) -> None:
+        """Accepts on a bound socket; ``public`` ports take reads only, ``tls`` makes it HTTPS."""
         sock.listen(HTTP_LISTEN_BACKLOG)
         sock.setblocking(False)
-        self._listeners.append(sock)
-        self.loop.add_reader(sock.fileno(), self._accept, sock, public)
+        listener = _Listener(sock, public, tls)
+        self._listeners.append(listener)
+        self.loop.add_reader(sock.fileno(), self._accept, listener)
 
-    def _accept(self, listener: socket.socket, public: bool) -> None:
+    def _accept(self, listener: _Listener) -> None:
         for _ in range(_ACCEPTS_PER_EVENT):
             try:
-                sock, address = listener.accept()
+                sock, address = listener.sock.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
-                self._pause_accepting(listener, public, error)
+                self._pause_accepting(listener, error)
                 return
-            self._adopt(sock, address[0], public)
+            sock.setblocking(False)
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if listener.tls is not None:
+                self._bridges.accept(sock, address[0], listener.tls.current)
+            else:
+                self.adopt(sock, address[0], public=listener.public)
 
-    def _adopt(self, sock: socket.socket, peer: str, public: bool) -> None:
-        sock.setblocking(False)
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def adopt(
+        self, sock: socket.socket, peer: str, *, public: bool, wire: socket.socket | None = None
+    ) -> Connection | None:
+        """A connection on ``sock``, which is closed when there is no memory for one.
+
+        Args:
+            sock: non-blocking.
+            wire: the peer's own socket, where ``sock`` only leads to it.
+        """
         token = self._next_token
         self._next_token += 1
         try:
-            self._connections[token] = Connection(self, sock, token, peer, public=public)
+            connection = Connection(self, sock, token, peer, public=public, wire=wire)
         except MemoryError:
             self._accepting.error("memory", "no memory for another connection")
             sock.close()
+            return None
+        self._connections[token] = connection
+        return connection
 
-    def _pause_accepting(self, listener: socket.socket, public: bool, error: OSError) -> None:
+    def _pause_accepting(self, listener: _Listener, error: OSError) -> None:
         """Out of descriptors, mostly: trying again at once would only spin."""
         self._accepting.error(error.errno, "cannot accept a connection: %s", error)
-        self.loop.remove_reader(listener.fileno())
-        self.loop.call_later(_ACCEPT_PAUSE_SECONDS, self._accept_again, listener, public)
+        self.loop.remove_reader(listener.sock.fileno())
+        self.loop.call_later(_ACCEPT_PAUSE_SECONDS, self._accept_again, listener)
 
-    def _accept_again(self, listener: socket.socket, public: bool) -> None:
+    def _accept_again(self, listener: _Listener) -> None:
         if listener in self._listeners:
-            self.loop.add_reader(listener.fileno(), self._accept, listener, public)
+            self.loop.add_reader(listener.sock.fileno(), self._accept, listener)
 
     # --- events ---------------------------------------------------------------------------------
 
     def forget(self, connection: Connection) -> None:
         """A connection has closed."""
         self._connections.pop(connection.token, None)
+        self._bridges.on_connection_closed(connection)
+
+    def serve_now(self) -> None:
+        """Serves what is ready, without waiting for the event loop to come to it."""
+        self._on_events()
 
     def _on_events(self) -> None:
         for token, event in self.native_loop.poll():
@@ -129,10 +161,12 @@ class DataPlane:
 
     def _sweep_connections(self) -> None:
         self._schedule_sweep()
-        for token in self.native_loop.expired(self._idle_ms, self._head_ms):
+        idle_ms, head_ms = int(self.idle_seconds * 1000), int(self.head_seconds * 1000)
+        for token in self.native_loop.expired(idle_ms, head_ms):
             connection = self._connections.get(token)
             if connection is not None:
                 connection.on_expired()
+        self._bridges.sweep()
 
     # --- stopping -------------------------------------------------------------------------------
 
@@ -140,19 +174,22 @@ class DataPlane:
         """Stops accepting, closes idle connections, gives active ones ``seconds``, then closes all."""
         self.closing = True
         for listener in self._listeners:
-            self.loop.remove_reader(listener.fileno())
-            listener.close()
+            self.loop.remove_reader(listener.sock.fileno())
+            listener.sock.close()
         self._listeners.clear()
         deadline = self.loop.time() + seconds
+        self._bridges.close_new()
         while True:
             for connection in list(self._connections.values()):
                 if connection.idle:
                     connection.close()
-            if not self._connections or self.loop.time() >= deadline:
+            gone = not self._connections and not self._bridges
+            if gone or self.loop.time() >= deadline:
                 break
             await asyncio.sleep(0.02)
         for connection in list(self._connections.values()):
             connection.close()
+        self._bridges.close()
         if self._sweep is not None:
             self._sweep.cancel()
         self.loop.remove_reader(self.native_loop.fd())

@@ -42,6 +42,7 @@ from fastvol.rpc.server import ControlPlane
 from fastvol.rpc.service import volume_server_handler
 from fastvol.rpc.vacuum import VacuumHandlers
 from fastvol.rpc.volume_status import VolumeStatusHandlers
+from fastvol.security.tls_reload import ServerContexts
 from fastvol.server.data_side import DataSide
 from fastvol.server.descriptors import raise_descriptor_limit
 from fastvol.server.membership import Membership
@@ -78,6 +79,7 @@ class _Server:
         self._config = config
         self._exit_status = EXIT_OK
         self._listeners: list[tuple[socket.socket, bool]] = []
+        self._https = _https_of(config)
         self._control = ControlPlane(config.bind_ip, config.grpc_port)
         self._store = Store(_store_options(config))
         self._access = Access(access_rules(config.security))
@@ -146,9 +148,9 @@ class _Server:
         loop.add_signal_handler(signal.SIGHUP, lambda: workers.submit(reload.run))
         self._control.serve(self._rpc_handler())
         for listener, public in self._listeners:
-            plane.listen(listener, public=public)
+            plane.listen(listener, public=public, tls=None if public else self._https)
         self._join_cluster(loop, stop)
-        upkeep = loop.create_task(self._upkeep(workers)) if self._config.single_node else None
+        chores = self._begin_chores(loop, workers)
         log.info(
             "Start Seaweed volume server %s at %s:%d",
             full_version(self._store.usual_offset_width()),
@@ -158,8 +160,8 @@ class _Server:
         if on_ready is not None:
             on_ready(self._config)
         await stop.wait()
-        if upkeep is not None:
-            upkeep.cancel()
+        for chore in chores:
+            chore.cancel()
         await self._stop(plane, workers)
         await peers.close()
 
@@ -208,6 +210,17 @@ class _Server:
             loop.call_soon_threadsafe(stop.set)
 
         self._membership.join(give_up)
+
+    def _begin_chores(
+        self, loop: asyncio.AbstractEventLoop, workers: ThreadPoolExecutor
+    ) -> list[asyncio.Task[None]]:
+        chores = []
+        if self._config.single_node:
+            chores.append(loop.create_task(self._upkeep(workers)))
+        if self._https is not None:
+            refresh_seconds = self._config.security.tls.refresh_seconds
+            chores.append(loop.create_task(self._https.keep_fresh(refresh_seconds)))
+        return chores
 
     async def _upkeep(self, workers: ThreadPoolExecutor) -> None:
         """What the heartbeat does by the way in a cluster: expiry of TTL volumes, room."""
@@ -263,6 +276,17 @@ def _end_at_once_when_told() -> None:
     for number in _STOP_SIGNALS:
         signal.signal(number, end)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def _https_of(config: Config) -> ServerContexts | None:
+    """What the admin port encrypts with; raises ConfigError."""
+    settings = config.security.tls.server
+    if settings is None:
+        return None
+    try:
+        return ServerContexts(settings)
+    except ConfigError as error:
+        raise ConfigError(f"Volume server {error}") from error
 
 
 def _store_options(config: Config) -> StoreOptions:

@@ -39,6 +39,7 @@ from fastvol.http.throttle import Throttle
 from fastvol.http.write import WriteHandler
 from fastvol.observability.counts import Counts
 from fastvol.pb import master_pb2
+from fastvol.security.tls_reload import ServerContexts
 from fastvol.volume.volume import Volume
 
 HEADER = "SeaweedFS Volume 8000GB 4.48"
@@ -117,7 +118,9 @@ class LivePlane:
         throttling: Throttling | None = None,
         fix_orientation: bool = False,
         exact: Callable[[RunBlocking], dict[str, Callable[[Request], Answer]]] | None = None,
+        tls: ServerContexts | None = None,
     ) -> None:
+        self._tls = tls
         self.cluster = TinyCluster()
         self._read_mode: ReadMode = read_mode
         self._fix_orientation = fix_orientation
@@ -220,7 +223,7 @@ class LivePlane:
             static=StaticFiles(),
         )
         self._plane = plane = DataPlane(loop, self._native, router, self._options)
-        plane.listen(self._listener, public=self._public)
+        plane.listen(self._listener, public=self._public, tls=self._tls)
         self._ready.set()
         await self._stop.wait()
         await plane.stop(self._stop_seconds)
@@ -231,9 +234,14 @@ class LivePlane:
         """Connections open at this moment."""
         return self._plane.native_loop.connections()
 
-    def connect(self) -> socket.socket:
-        """A client's socket; every wait on it is bounded."""
-        return socket.create_connection(("127.0.0.1", self.port), WAIT_SECONDS)
+    def connect(self, receive_buffer: int | None = None) -> socket.socket:
+        """A client's socket, perhaps with little room; every wait on it is bounded."""
+        sock = socket.socket()
+        if receive_buffer is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        sock.settimeout(WAIT_SECONDS)
+        sock.connect(("127.0.0.1", self.port))
+        return sock
 
     def exchange(self, request: bytes) -> bytes:
         """One request on a connection of its own; its response, head and body."""

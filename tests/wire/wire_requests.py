@@ -90,11 +90,7 @@ def send_what_is_taken(sock: socket.socket, data: bytes) -> None:
 
 def slow_client(plane: LivePlane, buffer: int = 4096) -> socket.socket:
     """A client in whose buffer a large answer does not fit."""
-    sock = socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-    sock.settimeout(20)
-    sock.connect(("127.0.0.1", plane.port))
-    return sock
+    return plane.connect(buffer)
 
 
 def all_that_comes(sock: socket.socket) -> bytes:

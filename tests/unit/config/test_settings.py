@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from fastvol.config import SecuritySource, load_security
+from fastvol.config.security import TlsSettings
 from fastvol.config.settings import Settings, find_settings_file, read_toml
 from fastvol.errors import ConfigError
+from fastvol.security.tls import ClientTls, ServerTls
 
 
 def source(directory: Path, white_list: str = "", **environ: str) -> SecuritySource:
@@ -117,24 +119,76 @@ def test_reload_keeps_keys_that_vanished(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        '[https.volume]\ncert = "c"\n',
-        '[https.volume]\nca = "c"\n',
-        "[https.client]\nenabled = true\n",
         '[grpc]\nca = "c"\n',
         '[grpc.volume]\nclient_key = "c"\n',
         '[grpc.volume]\nallowed_commonNames = "c"\n',
     ],
 )
-def test_tls_is_refused_not_ignored(tmp_path: Path, text: str) -> None:
+def test_tls_of_grpc_is_refused_not_ignored(tmp_path: Path, text: str) -> None:
     write(tmp_path, text)
-    with pytest.raises(ConfigError, match="TLS is not built yet; refusing to run"):
+    with pytest.raises(ConfigError, match="TLS for gRPC is not built yet; refusing to run"):
         load_security(source(tmp_path), Settings({}))
 
 
-def test_tls_by_environment_is_refused_too(tmp_path: Path) -> None:
+def test_tls_of_grpc_by_environment_is_refused_too(tmp_path: Path) -> None:
     environ = {"WEED_GRPC_VOLUME_CERT": "c"}
     with pytest.raises(ConfigError, match=r"grpc\.volume\.cert"):
         load_security(SecuritySource(str(tmp_path), "", "", environ), Settings(environ))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[https.volume]\ncert = "c"\n', r'https\.volume: .*\(got cert="c" key="" ca=""\)'),
+        ('[https.volume]\nkey = "k"\n', r'https\.volume: .*\(got cert="" key="k" ca=""\)'),
+        ('[https.volume]\nca = "a"\n', r'https\.volume: .*\(got cert="" key="" ca="a"\)'),
+        (
+            '[https.client]\nenabled = true\ncert = "c"\n',
+            r'https\.client: both cert and key must be set \(got cert="c" key=""\)',
+        ),
+    ],
+)
+def test_half_of_tls_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    write(tmp_path, text)
+    with pytest.raises(ConfigError, match=words):
+        load_security(source(tmp_path), Settings({}))
+
+
+def test_tls_settings(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        '[https.volume]\ncert = "c"\nkey = "k"\nca = "a"\n'
+        '[tls]\nmin_version = "TLS 1.3"\nmax_version = "x"\ncipher_suites = "y,z"\n'
+        '[https.client]\nenabled = true\ncert = "cc"\nkey = "ck"\nca = "ca"\n'
+        "insecure_skip_verify = true\n",
+    )
+    tls = load_security(source(tmp_path), Settings({}))[0].tls
+    assert tls.server == ServerTls("c", "k", "a", "TLS 1.3", "x", "y,z")
+    assert tls.client == ClientTls("cc", "ck", "ca", skip_verify=True)
+    assert tls.refresh_seconds == 5 * 3600
+
+
+def test_a_client_that_is_not_enabled_is_none(tmp_path: Path) -> None:
+    write(tmp_path, '[https.client]\ncert = "c"\nca = "a"\n')
+    tls = load_security(source(tmp_path), Settings({}))[0].tls
+    assert tls == TlsSettings()
+
+
+def test_tls_by_environment(tmp_path: Path) -> None:
+    environ = {
+        "WEED_HTTPS_VOLUME_CERT": "c",
+        "WEED_HTTPS_VOLUME_KEY": "k",
+        "WEED_HTTPS_CLIENT_ENABLED": "true",
+        "WEED_TLS_CERT_REFRESH_INTERVAL": "1m30s",
+    }
+    tls = load_security(source(tmp_path, **environ), Settings(environ))[0].tls
+    assert tls == TlsSettings(ServerTls("c", "k"), ClientTls(), 90)
+
+
+@pytest.mark.parametrize("text", ["soon", "5", "0s", "-1h"])
+def test_a_refresh_interval_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match="WEED_TLS_CERT_REFRESH_INTERVAL"):
+        load_security(source(tmp_path, WEED_TLS_CERT_REFRESH_INTERVAL=text), Settings({}))
 
 
 def test_tls_of_other_components_is_none_of_ours(tmp_path: Path) -> None:
