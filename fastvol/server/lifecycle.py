@@ -42,6 +42,7 @@ from fastvol.rpc.server import ControlPlane
 from fastvol.rpc.service import volume_server_handler
 from fastvol.rpc.vacuum import VacuumHandlers
 from fastvol.rpc.volume_status import VolumeStatusHandlers
+from fastvol.security.tls import client_context
 from fastvol.security.tls_reload import ServerContexts
 from fastvol.server.data_side import DataSide
 from fastvol.server.descriptors import raise_descriptor_limit
@@ -80,6 +81,8 @@ class _Server:
         self._exit_status = EXIT_OK
         self._listeners: list[tuple[socket.socket, bool]] = []
         self._https = _https_of(config)
+        peer_tls = config.security.tls.client
+        self._peer_tls = None if peer_tls is None else client_context(peer_tls)
         self._control = ControlPlane(config.bind_ip, config.grpc_port)
         self._store = Store(_store_options(config))
         self._access = Access(access_rules(config.security))
@@ -175,7 +178,9 @@ class _Server:
             )
         else:
             channels, lookup = membership.channels, membership.masters
-        return Peers(config.address, self._control, lookup, channels, data.counts)
+        return Peers(
+            config.address, self._control, lookup, channels, data.counts, tls=self._peer_tls
+        )
 
     def _rpc_handler(self) -> Any:
         config, store = self._config, self._store

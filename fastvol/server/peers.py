@@ -16,6 +16,7 @@ from fastvol.http.elsewhere import Elsewhere
 from fastvol.http.replication import Replication
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Sequence
 
     from fastvol.cluster.channel import ChannelPool
@@ -35,12 +36,15 @@ class Peers:
         lookup: Lookup,
         channels: ChannelPool,
         counts: Counts,
+        *,
+        tls: ssl.SSLContext | None,
     ) -> None:
-        """``channels`` belong to the control plane; ``own_address`` is ``ip:port``."""
+        """``channels`` belong to the control plane; ``own_address`` is ``ip:port``; with ``tls``
+        others are spoken to by HTTPS."""
         self._control = control
         self._lookup = lookup
         self._channels = channels
-        self._http = PeerHttp()
+        self._http = PeerHttp(tls=tls)
         locations = VolumeLocations(self._ask)
         self.elsewhere = Elsewhere(own_address, locations, self._http, counts)
         self.replication = Replication(own_address, locations, self._http)
