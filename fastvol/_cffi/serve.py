@@ -27,6 +27,16 @@ _UINT32_MAX: Final = (1 << 32) - 1
 
 
 @dataclass(frozen=True, slots=True)
+class Durations:
+    """How long something took: a histogram."""
+
+    buckets: tuple[int, ...]
+    """Observations per bucket of up to 0.1 ms * 2^k, the last one being everything above."""
+    seconds: float
+    """All of them together."""
+
+
+@dataclass(frozen=True, slots=True)
 class ServeCounts:
     """Answers of the fast read so far, by method and status, and what it passed on."""
 
@@ -40,8 +50,14 @@ class ServeCounts:
     to_python: int
     post_201: int
     post_204: int
-    duration_buckets: tuple[int, ...]
-    """Answers per bucket of 0.1 ms * 2^k, the last one being everything above."""
+    bytes_received: int
+    """Payloads stored."""
+    gets: Durations
+    """From a request's arrival until its answer was made; sending is not in it."""
+    heads: Durations
+    posts: Durations
+    appends: Durations
+    """The part of the posts in which the volume took them."""
 
 
 class NativeServer:
@@ -129,7 +145,11 @@ class NativeServer:
             to_python=values[lib.FV_COUNT_PYTHON],
             post_201=values[lib.FV_COUNT_POST_201],
             post_204=values[lib.FV_COUNT_POST_204],
-            duration_buckets=tuple(values[lib.FV_COUNT_FIRST_BUCKET :]),
+            bytes_received=values[lib.FV_COUNT_RECEIVED],
+            gets=_durations(values, lib.FV_DURATION_GET),
+            heads=_durations(values, lib.FV_DURATION_HEAD),
+            posts=_durations(values, lib.FV_DURATION_POST),
+            appends=_durations(values, lib.FV_DURATION_APPEND),
         )
 
     def close(self) -> None:
@@ -137,6 +157,12 @@ class NativeServer:
         pointer, self._pointer = self._pointer, ffi.NULL
         if pointer != ffi.NULL:
             lib.fv_server_free(pointer)
+
+
+def _durations(values: list[int], kind: int) -> Durations:
+    first = lib.FV_COUNT_DURATIONS + kind * lib.FV_DURATION_SLOTS
+    last = first + lib.FV_DURATION_SLOTS - 1
+    return Durations(tuple(values[first:last]), values[last] / 1e9)
 
 
 class NativeLoop:
