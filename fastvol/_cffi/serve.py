@@ -4,6 +4,7 @@ Only the thread of the event loop may call into a :class:`NativeLoop` or a :clas
 a :class:`NativeServer` is shared.
 """
 
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -95,6 +96,8 @@ class NativeServer:
         options.upload_max = min(upload_max, _UINT32_MAX)
         options.verify_once = verify_once
         options.io_threads = io_threads
+        self._counting = threading.Lock()
+        self._out = ffi.new("uint64_t[]", lib.FV_COUNTS)
         self._pointer = lib.fv_server_new(options)
         if self._pointer == ffi.NULL:
             raise MemoryError
@@ -130,10 +133,11 @@ class NativeServer:
         lib.fv_server_drop_volume(self._pointer, volume_id)
 
     def counts(self) -> ServeCounts:
-        """The counters since start."""
-        out = ffi.new("uint64_t[]", lib.FV_COUNTS)
-        lib.fv_server_counts(self._pointer, out)
-        values = [int(value) for value in out]
+        """The counters since start, from any thread; after ``close`` the last ones."""
+        with self._counting:
+            if self._pointer != ffi.NULL:
+                lib.fv_server_counts(self._pointer, self._out)
+            values = ffi.unpack(self._out, lib.FV_COUNTS)
         return ServeCounts(
             get_200=values[lib.FV_COUNT_GET_200],
             get_206=values[lib.FV_COUNT_GET_206],
@@ -154,9 +158,11 @@ class NativeServer:
 
     def close(self) -> None:
         """Frees everything; all loops must be closed."""
-        pointer, self._pointer = self._pointer, ffi.NULL
-        if pointer != ffi.NULL:
-            lib.fv_server_free(pointer)
+        with self._counting:
+            pointer, self._pointer = self._pointer, ffi.NULL
+            if pointer != ffi.NULL:
+                lib.fv_server_counts(pointer, self._out)
+                lib.fv_server_free(pointer)
 
 
 def _durations(values: list[int], kind: int) -> Durations:

@@ -395,6 +395,7 @@ class Connection:
     async def _await_response(self, request: Request, pending: Awaitable[Response]) -> None:
         try:
             response = await pending
+            request.status = response.status
             if self._rested(request):
                 self._send(response)
                 self._go_on()
@@ -542,6 +543,8 @@ class Connection:
             self._task.cancel()
         if self._request is not None and self._state is not State.BUSY:
             self._request.done()
+        if self._request is not None:
+            self._request.abandoned = True
         self._state = State.CLOSED
         if self._linger is not None:
             self._linger.cancel()

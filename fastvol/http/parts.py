@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
+
+from fastvol.observability.request_stats import WriteStages
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -44,3 +46,4 @@ class HandlerParts:
     counts: Counts
     read_mode: ReadMode
     file_bytes_max: int
+    stages: WriteStages = field(default_factory=WriteStages)

@@ -25,6 +25,8 @@ from fastvol.limits import (
     HTTP_MAP_BYTES_MAX,
 )
 from fastvol.observability.counts import Counts
+from fastvol.observability.metrics_requests import Traffic
+from fastvol.observability.request_history import RequestHistory
 from fastvol.version import short_version
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from fastvol.config import Config
     from fastvol.http.access import Access
     from fastvol.http.request import Request
+    from fastvol.observability.metrics import Metrics
     from fastvol.server.peers import Peers
     from fastvol.store.store import Store
     from fastvol.volume.volume import Volume
@@ -43,13 +46,21 @@ if TYPE_CHECKING:
 class DataSide:
     """Serves a loaded store; from its making on it follows what comes and goes in the store."""
 
-    def __init__(self, config: Config, store: Store, access: Access) -> None:
+    def __init__(self, config: Config, store: Store, access: Access, metrics: Metrics) -> None:
         self._config = config
         self._store = store
         self._access = access
         self._offset_width = store.usual_offset_width()
         self._native = self._native_server()
         self.counts = Counts()
+        self._downloads = Throttle(
+            config.download_bytes_in_flight_max, config.download_wait_seconds
+        )
+        self._uploads = Throttle(config.upload_bytes_in_flight_max, config.upload_wait_seconds)
+        self.requests = Traffic(self._native.counts, self._downloads, self._uploads, self.counts)
+        self.history = RequestHistory(self.requests.snapshot)
+        metrics.add_traffic(self.requests, self._offset_width)
+        self._replication_stats = metrics.operations.replication
 
     def _native_server(self) -> NativeServer:
         config, store = self._config, self._store
@@ -110,12 +121,15 @@ class DataSide:
             chunks=peers.chunks,
             replication=peers.replication,
             delete_chunks=peers.delete_chunks,
-            downloads=Throttle(config.download_bytes_in_flight_max, config.download_wait_seconds),
-            uploads=Throttle(config.upload_bytes_in_flight_max, config.upload_wait_seconds),
+            downloads=self._downloads,
+            uploads=self._uploads,
             counts=self.counts,
             read_mode=config.read_mode,
             file_bytes_max=config.file_size_max,
+            stages=self.requests.stages,
         )
+        peers.replication.observer = self._replication_stats
+        self.history.follow(loop)
         router = Router(
             HeaderWriter(self._server_header()),
             read=ReadHandler(store, parts),
@@ -123,6 +137,7 @@ class DataSide:
             delete=DeleteHandler(store, parts),
             exact=self._exact_paths(),
             bare={},
+            stats=self.requests.stats,
         )
         self.choose_fast_paths()
         options = PlaneOptions(
