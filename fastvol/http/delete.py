@@ -74,7 +74,8 @@ class DeleteHandler:
             if isinstance(doomed, Response) or not doomed.stays_here or doomed.manifest is not None:
                 return doomed
             response = self._delete_here(doomed, nowait=nowait)
-            self._replication.observer.targets(0)
+            if response.status < 500:
+                self._replication.observer.targets(0)
             return response
 
         here = here_or_in_thread(delete, self._run_blocking)

@@ -182,7 +182,8 @@ class WriteHandler:
         if parsed.volume is None:
             return self._not_found(parsed)
         response = self._append(parsed, parsed.volume, nowait=nowait)
-        self._replication.observer.targets(0)
+        if response.status < 500:
+            self._replication.observer.targets(0)
         return response
 
     def _not_found(self, parsed: _Parsed) -> Response:
