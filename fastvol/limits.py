@@ -231,5 +231,6 @@ METRICS_REQUEST_SECONDS_MAX: Final = 10
 """How long a scraper may take for its request, and for each piece of the answer."""
 METRICS_SCRAPES_MAX: Final = 8
 """Scrapes at a time; further ones wait."""
+METRICS_LISTEN_BACKLOG: Final = 64
 METRICS_PUSH_SECONDS_MAX: Final = 10
 """How long a push gateway may take to answer."""

@@ -13,7 +13,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from fastvol.limits import METRICS_REQUEST_SECONDS_MAX, METRICS_SCRAPES_MAX
+from fastvol.limits import (
+    METRICS_LISTEN_BACKLOG,
+    METRICS_REQUEST_SECONDS_MAX,
+    METRICS_SCRAPES_MAX,
+)
 from fastvol.log_limiter import LogLimiter
 from fastvol.observability.exposition import CONTENT_TYPE
 
@@ -75,6 +79,7 @@ class _Server(ThreadingHTTPServer):
     """Takes over a bound socket; so many connections at a time, the others wait to be accepted."""
 
     daemon_threads = True
+    request_queue_size = METRICS_LISTEN_BACKLOG
 
     def __init__(self, bound: socket.socket, text: Callable[[], bytes]) -> None:
         super().__init__(bound.getsockname(), _Handler, bind_and_activate=False)
