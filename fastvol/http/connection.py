@@ -543,8 +543,6 @@ class Connection:
             self._task.cancel()
         if self._request is not None and self._state is not State.BUSY:
             self._request.done()
-        if self._request is not None:
-            self._request.abandoned = True
         self._state = State.CLOSED
         if self._linger is not None:
             self._linger.cancel()

@@ -26,7 +26,6 @@ from fastvol.http.object_reply import ObjectReply, Reading, Wanted
 from fastvol.http.query import parse_query
 from fastvol.http.response import Response, json_error, text_error
 from fastvol.observability.counts import Event, Total
-from fastvol.observability.request_stats import CLIENT_GONE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -82,8 +81,6 @@ class ReadHandler:
                 f"request {request.path} because inflight download data {now} > {limit}, "
                 "and wait timeout",
             )
-        if request.abandoned:
-            return Response(CLIENT_GONE)
         answer = self._handle_now(request)
         return answer if isinstance(answer, Response) else await answer
 

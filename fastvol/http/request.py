@@ -64,8 +64,6 @@ class Request:
     """Of the response; 0 as long as there is none."""
     counted: bool = False
     """Whether the statistics know of it."""
-    abandoned: bool = False
-    """The client is gone."""
     _when_done: list[Callable[[], None]] = field(default_factory=list)
 
     @property

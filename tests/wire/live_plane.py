@@ -35,6 +35,7 @@ from fastvol.http.router import Router
 from fastvol.http.throttle import Throttle
 from fastvol.http.write import WriteHandler
 from fastvol.observability.counts import Counts
+from fastvol.observability.metrics_requests import Traffic
 from fastvol.pb import master_pb2
 from fastvol.volume.volume import Volume
 
@@ -143,6 +144,7 @@ class LivePlane:
         self._native.add_mime_types(system_table().items(lower=True), lower=True)
         self._native.set_fast_read(fast_read)
         self._native.set_fast_write(fast_write)
+        self.traffic = Traffic(self._native.counts, self.downloads, self.uploads, Counts())
 
     def add_volume(self, volume_id: int, *, ttl: str = "", replication: str = "000") -> Volume:
         volume = create(self._directory, volume_id, replication=replication, ttl=TTL.parse(ttl))
@@ -189,7 +191,7 @@ class LivePlane:
         own_address = f"{self.store.ip}:{self.store.port}"
         peers = PeerHttp()
         locations = VolumeLocations(self.cluster.lookup)
-        counts = Counts()
+        counts = self.traffic.counts
         parts = HandlerParts(
             guard=OpenGuard(),
             run_blocking=partial(loop.run_in_executor, workers),
@@ -202,6 +204,7 @@ class LivePlane:
             counts=counts,
             read_mode=self._read_mode,
             file_bytes_max=self._options.file_bytes_max,
+            stages=self.traffic.stages,
         )
         router = Router(
             HeaderWriter(HEADER),
@@ -210,6 +213,7 @@ class LivePlane:
             delete=DeleteHandler(store, parts),
             exact={},
             bare={},
+            stats=self.traffic.stats,
         )
         self._plane = plane = DataPlane(loop, self._native, router, self._options)
         plane.listen(self._listener, public=self._public)
