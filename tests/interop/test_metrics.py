@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +25,7 @@ from cluster import (
     weed,
 )
 from daemons import START_SECONDS_MAX, free_ports, wait_until
-from http_calls import Reply, get
+from http_calls import HOST, Reply, get
 from http_calls import request as call
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -307,3 +309,53 @@ def test_a_taken_metrics_port_ends_the_start(tmp_path: Path, pair: Pair) -> None
     with started(server):
         assert server.running.wait() == 255
         assert "address already in use" in server.running.errors
+
+
+def test_a_single_node_has_them_too(tmp_path: Path) -> None:
+    port, metrics_port = free_ports(2)
+    command = [*FASTVOL, "serve", f"-port={port}", f"-metricsPort={metrics_port}", "data"]
+    with started(Server(tmp_path, "serve", port, command)):
+        wait_until(
+            lambda: b"concurrent_upload_limit 0" in get(metrics_port, "/metrics").body,
+            "scraped",
+            START_SECONDS_MAX,
+        )
+
+
+def test_a_master_that_names_a_gateway_gets_both_servers_metrics_there(tmp_path: Path) -> None:
+    """The same requests in the same places; only the format of the body is another."""
+    paths: set[tuple[str, str]] = set()
+    bodies: list[bytes] = []
+
+    class Gateway(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            paths.add((self.command, self.path))
+            if "text/plain" in self.headers["Content-Type"]:
+                bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(200)
+            self.send_header("Connection", "close")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    gateway = ThreadingHTTPServer((HOST, 0), Gateway)
+    thread = threading.Thread(target=gateway.serve_forever, args=(0.05,))
+    thread.start()
+    address = f"-metrics.address={HOST}:{gateway.server_port}"
+    master = master_server(tmp_path, address, "-metrics.intervalSeconds=1")
+    servers = [
+        volume_server(program, tmp_path, tmp_path / name, [master.port])
+        for name, program in (("weed", weed(tmp_path)), ("fastvol", FASTVOL))
+    ]
+    wanted = {
+        ("PUT", f"/metrics/job/volumeServer/instance/{HOST}%3A{server.port}") for server in servers
+    }
+    try:
+        with started(master, *servers):
+            wait_until(lambda: wanted <= paths and len(bodies) >= 3, "pushed", START_SECONDS_MAX)
+    finally:
+        gateway.shutdown()
+        thread.join()
+        gateway.server_close()
+    assert b"SeaweedFS_volumeServer_start_time_seconds" in bodies[0]

@@ -119,3 +119,12 @@ def test_scrapes_under_load_see_numbers_that_only_grow(tmp_path: Path) -> None:
         assert seen == sorted(seen) and seen[-1] > seen[1] and all(answered)
         wait_for(lambda: series(plane)["request", "200", "GET"] == sum(answered))
         assert series(plane)["request_seconds_count", "GET"] == sum(answered)
+
+
+def test_what_was_counted_outlives_the_plane(tmp_path: Path) -> None:
+    """A scrape may come after the loop, or the whole C core, has ended."""
+    with LivePlane(tmp_path) as plane:
+        fill(plane)
+        plane.exchange(get())
+    counts = plane.counts()
+    assert counts.get_200 == 1 and sum(counts.gets.buckets) == 1 and counts.gets.seconds > 0
