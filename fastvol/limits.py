@@ -247,3 +247,16 @@ VISIT_BATCH_RECORDS: Final = 1024
 """Records that one call into the C core describes."""
 TAIL_CHUNK_BYTES: Final = 2 * MIB
 """Largest piece of a record's body, and of a raw copy, in one message (upstream: BufferSizeLimit)."""
+
+# --- metrics --------------------------------------------------------------------------------------
+METRICS_METHODS_MAX: Final = 32
+"""HTTP methods with series of their own; a client may make up any number of them."""
+METRICS_SLICE_VOLUMES: Final = 64
+"""A scrape that goes through the volumes lets other threads on after so many."""
+METRICS_REQUEST_SECONDS_MAX: Final = 10
+"""How long a scraper may take for its request, and for each piece of the answer."""
+METRICS_SCRAPES_MAX: Final = 8
+"""Scrapes at a time; further ones wait."""
+METRICS_LISTEN_BACKLOG: Final = 64
+METRICS_PUSH_SECONDS_MAX: Final = 10
+"""How long a push gateway may take to answer."""

@@ -114,9 +114,11 @@ static int store(fv_server *server, fv_volume *volume, const fv_upload *upload, 
     if (needle.ttl[0] != 0 || needle.ttl[1] != 0)
         needle.flags |= FV_NEEDLE_HAS_TTL;
     fv_write_result result;
+    uint64_t began = fv_now_ns();
     /* Whatever goes wrong here goes wrong again in the complete handler, which can say so. */
     if (fv_volume_write(volume, &needle, 1, 1, &result) != FV_OK)
         return FV_REPLY_NOT_MINE;
+    reply->append_ns = fv_now_ns() - began;
     if (result.unchanged)
         write_unchanged(server, needle.checksum, out);
     else

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 /* Answers of one batch of pipelined requests are gathered up to this size, then sent. */
 #define BATCH_MAX (64u << 10)
@@ -17,19 +16,34 @@
 static _Thread_local uint8_t *input_buffer;
 static _Thread_local fv_output output;
 
-static void count_reply(fv_server *server, const fv_reply *reply, uint64_t bytes,
-                        const struct timespec *began)
+static void count_duration(fv_tally *tally, int kind, uint64_t ns)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    uint64_t ns = (uint64_t)(now.tv_sec - began->tv_sec) * 1000000000ull +
-                  (uint64_t)(now.tv_nsec - began->tv_nsec);
+    int first = FV_COUNT_DURATIONS + kind * FV_DURATION_SLOTS;
     int bucket = 0;
-    for (uint64_t bound = 100000; bucket < FV_COUNT_BUCKETS && ns > bound; bound *= 2)
+    for (uint64_t bound = 100000; bucket < FV_DURATION_BUCKETS && ns > bound; bound *= 2)
         bucket++;
-    fv_server_count(server, FV_COUNT_FIRST_BUCKET + bucket, 1);
-    fv_server_count(server, reply->count, 1);
-    fv_server_count(server, FV_COUNT_BYTES, bytes);
+    fv_tally_add(tally, first + bucket, 1);
+    fv_tally_add(tally, first + FV_DURATION_BUCKETS + 1, ns);
+}
+
+static int duration_of(int count)
+{
+    if (count == FV_COUNT_POST_201 || count == FV_COUNT_POST_204)
+        return FV_DURATION_POST;
+    return count == FV_COUNT_HEAD_200 || count == FV_COUNT_HEAD_304 ? FV_DURATION_HEAD
+                                                                    : FV_DURATION_GET;
+}
+
+/* The next request of a pipeline begins where this one ends, so that each costs one look at the
+ * clock. */
+static void count_reply(fv_conn *conn, const fv_reply *reply, uint64_t bytes)
+{
+    fv_tally *tally = &conn->loop->tally;
+    uint64_t now = fv_now_ns();
+    count_duration(tally, duration_of(reply->count), now - conn->began_ns);
+    conn->began_ns = now;
+    fv_tally_add(tally, reply->count, 1);
+    fv_tally_add(tally, FV_COUNT_BYTES, bytes);
 }
 
 static int prepare_buffers(const fv_server *server)
@@ -53,7 +67,6 @@ static int answer_upload(fv_conn *conn, const uint8_t *bytes, size_t length, siz
     fv_server *server = conn->loop->server;
     fv_upload upload;
     fv_reply reply;
-    struct timespec began;
     if (conn->is_public || !atomic_load_explicit(&server->fast_write, memory_order_relaxed))
         return FV_CONN_PYTHON;
     int parsed = fv_upload_parse((const char *)bytes, length, INPUT_MAX, &upload);
@@ -61,12 +74,13 @@ static int answer_upload(fv_conn *conn, const uint8_t *bytes, size_t length, siz
         return FV_CONN_WAIT;
     if (parsed == FV_UPLOAD_NOT_MINE)
         return FV_CONN_PYTHON;
-    clock_gettime(CLOCK_MONOTONIC, &began);
     size_t before = output.length;
     if (fv_accept(server, &upload, &output, &reply) != FV_REPLY_DONE)
         return FV_CONN_PYTHON;
     *consumed = upload.total_length;
-    count_reply(server, &reply, output.length - before, &began);
+    count_reply(conn, &reply, output.length - before);
+    count_duration(&conn->loop->tally, FV_DURATION_APPEND, reply.append_ns);
+    fv_tally_add(&conn->loop->tally, FV_COUNT_RECEIVED, upload.data_length);
     return output.length >= BATCH_MAX ? fv_conn_flush(conn, &output, 0) : FV_CONN_WAIT;
 }
 
@@ -77,7 +91,6 @@ static int answer_read(fv_conn *conn, const uint8_t *bytes, size_t length, size_
     fv_request request;
     fv_reply reply;
     fv_cold cold;
-    struct timespec began;
     if (!atomic_load_explicit(&server->fast_read, memory_order_relaxed))
         return FV_CONN_PYTHON;
     int parsed = fv_request_parse((const char *)bytes, length, &request);
@@ -87,7 +100,6 @@ static int answer_read(fv_conn *conn, const uint8_t *bytes, size_t length, size_
         fv_conn_forget_warm(conn);
         return FV_CONN_PYTHON;
     }
-    clock_gettime(CLOCK_MONOTONIC, &began);
     memset(&cold, 0, sizeof cold);
     size_t before = output.length;
     int built = fv_reply_build(server, &request, &conn->warm, &output, &reply, &cold);
@@ -98,7 +110,7 @@ static int answer_read(fv_conn *conn, const uint8_t *bytes, size_t length, size_
     if (built == FV_REPLY_NOT_MINE)
         return FV_CONN_PYTHON;
     *consumed = request.head_length;
-    count_reply(server, &reply, output.length - before + reply.file_length, &began);
+    count_reply(conn, &reply, output.length - before + reply.file_length);
     if (reply.file_length == 0)
         return output.length >= BATCH_MAX ? fv_conn_flush(conn, &output, 0) : FV_CONN_WAIT;
     conn->file_volume = reply.volume;
@@ -129,6 +141,8 @@ int fv_conn_answer(fv_conn *conn, const uint8_t *bytes, size_t length)
     if (prepare_buffers(conn->loop->server) != 0)
         return FV_CONN_CLOSED;
     output.length = 0;
+    if (conn->began_ns == 0)
+        conn->began_ns = fv_now_ns();
     while (at < length && state == FV_CONN_WAIT && conn->turn < TURN_MAX) {
         size_t consumed = 0;
         state = answer_one(conn, bytes + at, length - at, &consumed);
@@ -136,6 +150,8 @@ int fv_conn_answer(fv_conn *conn, const uint8_t *bytes, size_t length)
         if (consumed == 0)
             break;
     }
+    if (state != FV_CONN_COLD || conn->job_is_body)
+        conn->began_ns = 0;
     int flushed = fv_conn_flush(conn, &output, 0);
     if (fv_conn_save_input(conn, bytes + at, length - at) != 0)
         return FV_CONN_CLOSED;
@@ -158,7 +174,7 @@ int fv_conn_answer(fv_conn *conn, const uint8_t *bytes, size_t length)
     if (flushed == FV_CONN_WRITE)
         return FV_CONN_WRITE; /* what `state` says is found again once the socket has drained */
     if (state == FV_CONN_PYTHON)
-        fv_server_count(conn->loop->server, FV_COUNT_PYTHON, 1);
+        fv_tally_add(&conn->loop->tally, FV_COUNT_PYTHON, 1);
     return state;
 }
 

@@ -10,6 +10,7 @@
 #include "output.h"
 #include "pool.h"
 #include "reply.h"
+#include "server.h"
 
 #include <sys/types.h>
 
@@ -22,6 +23,7 @@ struct fv_loop {
     int epoll_fd;
     fv_conn *first;
     size_t count;
+    fv_tally tally;
     fv_completions completions;
 };
 
@@ -57,6 +59,7 @@ struct fv_conn {
     fv_job *job;
     int job_is_body; /* it fetches pages of the body that is being sent */
     fv_warm warm;
+    uint64_t began_ns; /* when the request that waits for the disk came; 0 = none does */
 };
 
 int64_t fv_now_ms(void);

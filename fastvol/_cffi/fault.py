@@ -2,6 +2,7 @@
 
 import errno
 import os
+import threading
 from typing import Any, Final
 
 from fastvol._cffi._core import lib
@@ -23,6 +24,29 @@ SHORT: Final[int] = lib.FV_NEEDLE_SHORT
 SIZE_MISMATCH: Final[int] = lib.FV_NEEDLE_SIZE_MISMATCH
 OUT_OF_RANGE: Final[int] = lib.FV_NEEDLE_OUT_OF_RANGE
 BAD_CRC: Final[int] = lib.FV_NEEDLE_BAD_CRC
+
+
+class _IoErrors:
+    """How often a device failed a read or a write; any thread counts."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._count = 0
+
+    def add(self) -> None:
+        with self._lock:
+            self._count += 1
+
+    def count(self) -> int:
+        return self._count
+
+
+_io_errors: Final = _IoErrors()
+
+
+def io_error_count() -> int:
+    """EIO answers since the start, of all volumes (weed/stats: storage_io_error_total)."""
+    return _io_errors.count()
 
 
 class NativeFaultError(Exception):
@@ -51,6 +75,8 @@ class NativeFaultError(Exception):
         rollback_failed: bool = False,
     ) -> None:
         super().__init__(code)
+        if sys_errno == errno.EIO:
+            _io_errors.add()
         self.code = code
         self.sys_errno = sys_errno
         self.part = part

@@ -23,6 +23,7 @@ fv_loop *fv_loop_new(fv_server *server)
     }
     /* No pointer: the completions of cold reads. */
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+    fv_server_add_tally(server, &loop->tally);
     int failed = epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, loop->completions.eventfd, &event);
     assert(failed == 0);
     (void)failed;
@@ -54,6 +55,7 @@ void fv_loop_free(fv_loop *loop)
     }
     fv_completions_destroy(&loop->completions);
     close(loop->epoll_fd);
+    fv_server_remove_tally(loop->server, &loop->tally);
     free(loop);
 }
 

@@ -27,6 +27,7 @@ typedef struct {
     const uint8_t *mapped; /* the same bytes in memory, when they are better sent from there */
     int unsure;            /* nobody has just seen all of them in the page cache */
     int count; /* FV_COUNT_..., which response this is */
+    uint64_t append_ns; /* of an upload: how long the volume took */
 } fv_reply;
 
 #define FV_REPLY_DONE 0

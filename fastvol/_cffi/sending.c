@@ -73,7 +73,7 @@ int fv_conn_submit(fv_conn *conn, const fv_cold *cold)
     job->completions = &conn->loop->completions;
     conn->loop->completions.outstanding++;
     conn->job = job;
-    fv_server_count(conn->loop->server, FV_COUNT_COLD, 1);
+    fv_tally_add(&conn->loop->tally, FV_COUNT_COLD, 1);
     fv_pool_submit(conn->loop->server->pool, job);
     return FV_CONN_COLD;
 }

@@ -48,9 +48,19 @@ typedef struct fv_conn fv_conn;
 #define FV_COUNT_PYTHON 7
 #define FV_COUNT_POST_201 8
 #define FV_COUNT_POST_204 9
-#define FV_COUNT_FIRST_BUCKET 10
-#define FV_COUNT_BUCKETS 24 /* of the duration histogram: 0.1 ms * 2^k, then the rest */
-#define FV_COUNTS 35 /* the ten above, the buckets, and the rest */
+#define FV_COUNT_RECEIVED 10   /* bytes of payloads stored */
+#define FV_COUNT_DURATIONS 11  /* here FV_DURATIONS histograms of FV_DURATION_SLOTS begin */
+#define FV_COUNTS 115
+
+/* How long a request took: from the moment its bytes were taken from the socket until its answer was
+ * made, waiting for the disk included and sending left out. */
+#define FV_DURATION_GET 0
+#define FV_DURATION_HEAD 1
+#define FV_DURATION_POST 2
+#define FV_DURATION_APPEND 3 /* the part of a POST in which the volume took it */
+#define FV_DURATIONS 4
+#define FV_DURATION_BUCKETS 24 /* up to 0.1 ms * 2^k each */
+#define FV_DURATION_SLOTS 26   /* the buckets, what is above them, and the sum in ns */
 
 typedef struct {
     const char *server_header; /* value of the Server header */
@@ -72,6 +82,7 @@ void fv_server_set_fast_write(fv_server *server, int on);
 /* The table holds a reference of its own; a put replaces. 0 or -1 out of memory. */
 int fv_server_put_volume(fv_server *server, uint32_t id, fv_volume *volume);
 void fv_server_drop_volume(fv_server *server, uint32_t id);
+/* out[FV_COUNTS], by any thread: what all loops have counted, those that are gone included. */
 void fv_server_counts(fv_server *server, uint64_t *out);
 
 #define FV_EVENT_PYTHON 1   /* the connection is Python's now */

@@ -4,6 +4,7 @@ Only the thread of the event loop may call into a :class:`NativeLoop` or a :clas
 a :class:`NativeServer` is shared.
 """
 
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -27,6 +28,16 @@ _UINT32_MAX: Final = (1 << 32) - 1
 
 
 @dataclass(frozen=True, slots=True)
+class Durations:
+    """How long something took: a histogram."""
+
+    buckets: tuple[int, ...]
+    """Observations per bucket of up to 0.1 ms * 2^k, the last one being everything above."""
+    seconds: float
+    """All of them together."""
+
+
+@dataclass(frozen=True, slots=True)
 class ServeCounts:
     """Answers of the fast read so far, by method and status, and what it passed on."""
 
@@ -40,8 +51,14 @@ class ServeCounts:
     to_python: int
     post_201: int
     post_204: int
-    duration_buckets: tuple[int, ...]
-    """Answers per bucket of 0.1 ms * 2^k, the last one being everything above."""
+    bytes_received: int
+    """Payloads stored."""
+    gets: Durations
+    """From a request's arrival until its answer was made; sending is not in it."""
+    heads: Durations
+    posts: Durations
+    appends: Durations
+    """The part of the posts in which the volume took them."""
 
 
 class NativeServer:
@@ -79,6 +96,8 @@ class NativeServer:
         options.upload_max = min(upload_max, _UINT32_MAX)
         options.verify_once = verify_once
         options.io_threads = io_threads
+        self._counting = threading.Lock()
+        self._out = ffi.new("uint64_t[]", lib.FV_COUNTS)
         self._pointer = lib.fv_server_new(options)
         if self._pointer == ffi.NULL:
             raise MemoryError
@@ -114,10 +133,11 @@ class NativeServer:
         lib.fv_server_drop_volume(self._pointer, volume_id)
 
     def counts(self) -> ServeCounts:
-        """The counters since start."""
-        out = ffi.new("uint64_t[]", lib.FV_COUNTS)
-        lib.fv_server_counts(self._pointer, out)
-        values = [int(value) for value in out]
+        """The counters since start, from any thread; after ``close`` the last ones."""
+        with self._counting:
+            if self._pointer != ffi.NULL:
+                lib.fv_server_counts(self._pointer, self._out)
+            values = ffi.unpack(self._out, lib.FV_COUNTS)
         return ServeCounts(
             get_200=values[lib.FV_COUNT_GET_200],
             get_206=values[lib.FV_COUNT_GET_206],
@@ -129,14 +149,26 @@ class NativeServer:
             to_python=values[lib.FV_COUNT_PYTHON],
             post_201=values[lib.FV_COUNT_POST_201],
             post_204=values[lib.FV_COUNT_POST_204],
-            duration_buckets=tuple(values[lib.FV_COUNT_FIRST_BUCKET :]),
+            bytes_received=values[lib.FV_COUNT_RECEIVED],
+            gets=_durations(values, lib.FV_DURATION_GET),
+            heads=_durations(values, lib.FV_DURATION_HEAD),
+            posts=_durations(values, lib.FV_DURATION_POST),
+            appends=_durations(values, lib.FV_DURATION_APPEND),
         )
 
     def close(self) -> None:
         """Frees everything; all loops must be closed."""
-        pointer, self._pointer = self._pointer, ffi.NULL
-        if pointer != ffi.NULL:
-            lib.fv_server_free(pointer)
+        with self._counting:
+            pointer, self._pointer = self._pointer, ffi.NULL
+            if pointer != ffi.NULL:
+                lib.fv_server_counts(pointer, self._out)
+                lib.fv_server_free(pointer)
+
+
+def _durations(values: list[int], kind: int) -> Durations:
+    first = lib.FV_COUNT_DURATIONS + kind * lib.FV_DURATION_SLOTS
+    last = first + lib.FV_DURATION_SLOTS - 1
+    return Durations(tuple(values[first:last]), values[last] / 1e9)
 
 
 class NativeLoop:

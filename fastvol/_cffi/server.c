@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 fv_server *fv_server_new(const fv_server_options *options)
 {
@@ -19,6 +20,7 @@ fv_server *fv_server_new(const fv_server_options *options)
     server->mime = fv_mime_table_new();
     server->pool = fv_pool_new(options->io_threads);
     pthread_rwlock_init(&server->table_lock, NULL);
+    pthread_mutex_init(&server->tallies_lock, NULL);
     atomic_init(&server->fast_read, 1);
     atomic_init(&server->fast_write, 1);
     if (server->server_header == NULL || server->mime == NULL || server->pool == NULL) {
@@ -38,6 +40,8 @@ void fv_server_free(fv_server *server)
     free(server->table);
     fv_mime_table_free(server->mime);
     free(server->server_header);
+    assert(server->tallies == NULL);
+    pthread_mutex_destroy(&server->tallies_lock);
     pthread_rwlock_destroy(&server->table_lock);
     free(server);
 }
@@ -57,15 +61,50 @@ void fv_server_set_fast_write(fv_server *server, int on)
     atomic_store(&server->fast_write, on);
 }
 
-void fv_server_counts(fv_server *server, uint64_t *out)
+uint64_t fv_now_ns(void)
 {
-    for (int i = 0; i < FV_COUNTS; i++)
-        out[i] = atomic_load_explicit(&server->counts[i], memory_order_relaxed);
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-void fv_server_count(fv_server *server, int which, uint64_t amount)
+static void add_tally(uint64_t *out, const fv_tally *tally)
 {
-    atomic_fetch_add_explicit(&server->counts[which], amount, memory_order_relaxed);
+    for (int i = 0; i < FV_COUNTS; i++)
+        out[i] += atomic_load_explicit(&tally->values[i], memory_order_relaxed);
+}
+
+void fv_server_counts(fv_server *server, uint64_t *out)
+{
+    pthread_mutex_lock(&server->tallies_lock);
+    memcpy(out, server->retired, sizeof server->retired);
+    for (const fv_tally *tally = server->tallies; tally != NULL; tally = tally->next)
+        add_tally(out, tally);
+    pthread_mutex_unlock(&server->tallies_lock);
+}
+
+void fv_server_add_tally(fv_server *server, fv_tally *tally)
+{
+    pthread_mutex_lock(&server->tallies_lock);
+    tally->previous = NULL;
+    tally->next = server->tallies;
+    if (tally->next != NULL)
+        tally->next->previous = tally;
+    server->tallies = tally;
+    pthread_mutex_unlock(&server->tallies_lock);
+}
+
+void fv_server_remove_tally(fv_server *server, fv_tally *tally)
+{
+    pthread_mutex_lock(&server->tallies_lock);
+    add_tally(server->retired, tally);
+    if (tally->previous != NULL)
+        tally->previous->next = tally->next;
+    else
+        server->tallies = tally->next;
+    if (tally->next != NULL)
+        tally->next->previous = tally->previous;
+    pthread_mutex_unlock(&server->tallies_lock);
 }
 
 /* First slot whose id is not below `id`. */

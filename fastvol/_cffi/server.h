@@ -8,6 +8,13 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+/* What one loop has counted. Only its thread adds; any thread may read. */
+typedef struct fv_tally {
+    _Atomic uint64_t values[FV_COUNTS];
+    struct fv_tally *previous;
+    struct fv_tally *next;
+} fv_tally;
+
 struct fv_server {
     fv_server_options options;
     char *server_header;
@@ -22,12 +29,27 @@ struct fv_server {
     } *table; /* sorted by id */
     size_t table_length;
     size_t table_capacity;
-    _Atomic uint64_t counts[FV_COUNTS];
+    pthread_mutex_t tallies_lock;
+    fv_tally *tallies;
+    uint64_t retired[FV_COUNTS]; /* of loops that are gone */
     struct fv_pool *pool;
 };
 
 /* A referenced volume, or NULL. */
 fv_volume *fv_server_find_volume(fv_server *server, uint32_t id);
-void fv_server_count(fv_server *server, int which, uint64_t amount);
+
+void fv_server_add_tally(fv_server *server, fv_tally *tally);
+/* Its numbers stay in the server's. */
+void fv_server_remove_tally(fv_server *server, fv_tally *tally);
+
+/* A clock that never goes back, to the nanosecond. */
+uint64_t fv_now_ns(void);
+
+static inline void fv_tally_add(fv_tally *tally, int which, uint64_t amount)
+{
+    /* One writer: no locked instruction is needed, only that a reader sees no half of a number. */
+    uint64_t now = atomic_load_explicit(&tally->values[which], memory_order_relaxed);
+    atomic_store_explicit(&tally->values[which], now + amount, memory_order_relaxed);
+}
 
 #endif

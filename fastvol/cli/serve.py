@@ -37,6 +37,7 @@ def serve_flags() -> FlagSet:
             Flag(
                 "offsetBytes", "string", "auto", "bytes of an offset in new volumes: 4, 5 or auto"
             ),
+            Flag("metricsPort", "int", 0, "port of the Prometheus metrics; 0: none"),
             Flag("fastRead", "bool", True, "answer plain reads from the C core"),
             Flag("fastWrite", "bool", True, "store plain uploads from the C core"),
             Flag("readVerify", "string", "always", "checksum on every read (always) or once"),

@@ -180,14 +180,8 @@ def _traffic_flags() -> list[Flag]:
 
 def _diagnosis_flags() -> list[Flag]:
     return [
-        Flag("metricsPort", "int", 0, "port of the Prometheus metrics; 0: none", _NOT_BUILT),
-        Flag(
-            "metricsIp",
-            "string",
-            "",
-            "address of the metrics port; empty: that of -ip.bind",
-            _NOT_BUILT,
-        ),
+        Flag("metricsPort", "int", 0, "port of the Prometheus metrics; 0: none"),
+        Flag("metricsIp", "string", "", "address of the metrics port; empty: that of -ip.bind"),
         Flag("pprof", "bool", False, "profiling pages on the HTTP port", _NOT_BUILT),
         Flag("cpuprofile", "string", "", "file for a CPU profile", _NOT_BUILT),
         Flag("memprofile", "string", "", "file for a memory profile", _NOT_BUILT),

@@ -37,6 +37,7 @@ from fastvol.limits import (
     HEARTBEAT_LEADER_SECONDS,
     HEARTBEAT_SECONDS,
 )
+from fastvol.observability.operation_stats import Tally
 
 if TYPE_CHECKING:
     from fastvol.store.store import Store, VolumeEvent
@@ -65,12 +66,14 @@ class Heartbeat:
         channels: ChannelPool,
         *,
         pace: HeartbeatPace = HeartbeatPace(),
+        disconnections: Tally | None = None,
     ):
         self._node = node
         self._store = store
         self._masters = masters
         self._channels = channels
         self._pace = pace
+        self._disconnections = disconnections or Tally()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._session: HeartbeatSession | None = None
         self._stopped = asyncio.Event()
@@ -95,11 +98,13 @@ class Heartbeat:
                 except DuplicateDirectoriesError as error:
                     leader = None
                     refusals += 1
+                    self._disconnections.add(str(target))
                     await self._after_refusal(target, error, refusals)
                 except Exception as error:
                     # Whatever it was (a disk, even a bug), a node without heartbeat is lost.
                     leader = None
                     refusals = 0
+                    self._disconnections.add(str(target))
                     unexpected = not isinstance(error, FastvolError | OSError)
                     log.warning(
                         "heartbeat to %s error: %s", target, reason_of(error), exc_info=unexpected

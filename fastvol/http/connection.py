@@ -426,6 +426,7 @@ class Connection:
     async def _await_response(self, request: Request, pending: Awaitable[Response]) -> None:
         try:
             response = await pending
+            request.status = response.status
             if self._rested(request):
                 self._send(response)
                 self._go_on()

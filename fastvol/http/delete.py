@@ -73,8 +73,10 @@ class DeleteHandler:
             doomed = self._look(request, nowait=nowait)
             if isinstance(doomed, Response) or not doomed.stays_here or doomed.manifest is not None:
                 return doomed
-            self._replication.observer.targets(0)
-            return self._delete_here(doomed, nowait=nowait)
+            response = self._delete_here(doomed, nowait=nowait)
+            if response.status < 500:
+                self._replication.observer.targets(0)
+            return response
 
         here = here_or_in_thread(delete, self._run_blocking)
         if isinstance(here, Response):

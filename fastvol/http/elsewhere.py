@@ -91,7 +91,7 @@ class Elsewhere:
             log.debug("locations of volume %d: %s", volume_id, error)
             known = []
         if not known:
-            self._counts.add(Total.INVALID_NEEDLES, Total.READ_FAILURES)
+            self._counts.add(Total.INVALID_NEEDLES, Total.READ_FAILURES, Event.GET_NOT_FOUND)
             return None
         random.shuffle(known)
         for location in known:

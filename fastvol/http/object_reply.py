@@ -69,6 +69,8 @@ class Reading:
     response: Response
     size: int = 0
     manifest: Manifest | None = None
+    deleted: bool = False
+    """It was read although it is deleted."""
 
 
 class ObjectReply:
@@ -86,13 +88,19 @@ class ObjectReply:
         self._response = Response(200)
 
     def read(self) -> Reading:
-        """The pipeline in upstream's order.
+        """What came of it.
 
         Raises:
             NeedleNotFoundError, NeedleCorruptedError, DiskIOError
             WouldWaitError: only with ``nowait``.
         """
         stored = self._load()
+        reading = self._reading(stored)
+        reading.deleted = stored.deleted
+        return reading
+
+    def _reading(self, stored: StoredNeedle) -> Reading:
+        """The pipeline in upstream's order."""
         needle = stored.needle
         if needle.size and needle.cookie != self._cookie:
             return Reading(Response(404), needle.size)

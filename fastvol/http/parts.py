@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
+
+from fastvol.observability.request_stats import WriteStages
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -45,3 +47,4 @@ class HandlerParts:
     read_mode: ReadMode
     file_bytes_max: int
     fix_orientation: bool = False
+    stages: WriteStages = field(default_factory=WriteStages)

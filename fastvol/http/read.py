@@ -152,6 +152,8 @@ class ReadHandler:
 
     def _done(self, request: Request, reading: Reading) -> Response:
         self._downloads.count(request, reading.size)
+        if reading.deleted:
+            self._counts.add(Event.READ_DELETED)
         if reading.response.status == 404:
             self._counts.add(Event.GET_NOT_FOUND, Total.READ_FAILURES)
         return reading.response

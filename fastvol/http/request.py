@@ -6,6 +6,7 @@ once and a coding sent by an HTTP/1.0 client are refused although Go accepts the
 """
 
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -58,6 +59,11 @@ class Request:
     peer: str = ""
     public: bool = False
     body: bytes | bytearray = field(default=b"")
+    began: float = field(default_factory=time.perf_counter)
+    status: int = 0
+    """Of the response; 0 as long as there is none."""
+    counted: bool = False
+    """Whether the statistics know of it."""
     _when_done: list[Callable[[], None]] = field(default_factory=list)
 
     @property

@@ -21,6 +21,7 @@ from fastvol.http.response import (
 )
 from fastvol.http.static_files import StaticFiles
 from fastvol.log_limiter import LogLimiter
+from fastvol.observability.request_stats import INVALID, RequestStats
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ class Router:
         delete: Handler,
         exact: dict[str, Callable[[Request], Answer]],
         static: StaticFiles,
+        stats: RequestStats | None = None,
     ) -> None:
         """``exact``: paths of the admin port, any method; ``static``: files of both ports, which carry
         neither Server nor a request id."""
@@ -62,6 +64,7 @@ class Router:
         self._delete = delete
         self._exact = exact
         self._static = static
+        self._stats = stats or RequestStats()
         self._failures = LogLimiter(log)
 
     def check_head(self, request: Request) -> HeadCheck | Awaitable[HeadCheck]:
@@ -70,7 +73,10 @@ class Router:
             return None
         try:
             handler = self._object_handler(request)
-            return handler.check_head(request) if handler is not None else None
+            if handler is None:
+                return None
+            self._count(request)
+            return handler.check_head(request)
         except Exception as error:
             response = self._failure(request, error)
             response.close = not isinstance(error, FastvolError)
@@ -98,9 +104,14 @@ class Router:
 
     def finish(self, request: Request, response: Response) -> bytes:
         """Adds what every response carries and writes the head."""
+        request.status = response.status
         if response.json is not None:
             pretty = parse_query(request.target.raw_query).get("pretty")
             response.write_json(pretty=bool(pretty))
+        if request.counted and request.method != "HEAD":
+            body = response.body
+            sent = len(body) if isinstance(body, bytes | bytearray | memoryview) else body.length
+            self._stats.sends(sent or 0)
         if not self._is_bare(request, response):
             self._writer.add_common(response)
             if request.headers.get(b"origin") and self._is_object_path(request):
@@ -153,8 +164,16 @@ class Router:
             return special(request)
         handler = self._object_handler(request)
         if handler is not None:
+            self._count(request)
             return handler.handle(request)
+        known = request.method == "OPTIONS" or request.public
+        self._count(request, "" if known else INVALID)
         return self._other_method(request)
+
+    def _count(self, request: Request, label: str = "") -> None:
+        if not request.counted:
+            request.counted = True
+            self._stats.begin(request, label)
 
     @staticmethod
     def _other_method(request: Request) -> Response:

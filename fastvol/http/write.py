@@ -6,6 +6,7 @@ large body, gzip, another writer at work, a cold record to compare with, fsync) 
 
 import time
 from collections.abc import Awaitable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Final
 
@@ -72,6 +73,7 @@ class WriteHandler:
         self._counts = parts.counts
         self._file_bytes_max = parts.file_bytes_max
         self._fix_orientation = parts.fix_orientation
+        self._stages = parts.stages
 
     # --- before the body ------------------------------------------------------------------------
 
@@ -183,8 +185,10 @@ class WriteHandler:
             return parsed
         if parsed.volume is None:
             return self._not_found(parsed)
-        self._replication.observer.targets(0)
-        return self._append(parsed, parsed.volume, nowait=nowait)
+        response = self._append(parsed, parsed.volume, nowait=nowait)
+        if response.status < 500:
+            self._replication.observer.targets(0)
+        return response
 
     def _not_found(self, parsed: _Parsed) -> Response:
         where = f"{self._store.ip}:{self._store.port}"
@@ -199,6 +203,10 @@ class WriteHandler:
     def _append(self, parsed: _Parsed, volume: Volume, *, nowait: bool) -> Response:
         if nowait and parsed.upload.fsync:
             raise WouldWaitError
+        with self._stages.local_disk():
+            return self._append_now(parsed, volume, nowait=nowait)
+
+    def _append_now(self, parsed: _Parsed, volume: Volume, *, nowait: bool) -> Response:
         try:
             if volume.read_only:
                 raise VolumeReadOnlyError(f"volume {volume.id} is read only")
@@ -240,7 +248,8 @@ class WriteHandler:
             request_id=response.headers.setdefault("X-Amz-Request-Id", request_id()),
         )
         try:
-            await self._replication.write(targets, parsed.needle, copy)
+            with self._stages.replicas() if targets else nullcontext():
+                await self._replication.write(targets, parsed.needle, copy)
         except ReplicationError as error:
             self._counts.add(Event.WRITE_TO_REPLICAS)
             return self._failure(

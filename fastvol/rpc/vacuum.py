@@ -10,6 +10,7 @@ import grpc
 
 from fastvol.errors import StorageError
 from fastvol.limits import MIB
+from fastvol.observability.operation_stats import VacuumStats
 from fastvol.pb import volume_server_pb2 as pb
 from fastvol.rpc.service import Handler
 from fastvol.rpc.status import StatusError, wrap
@@ -24,8 +25,9 @@ _REPORT_EVERY_BYTES: Final = 128 * MIB
 class VacuumHandlers:
     """Handlers over ``store`` and its vacuums."""
 
-    def __init__(self, store: Store, vacuuming: Vacuuming):
+    def __init__(self, store: Store, vacuuming: Vacuuming, stats: VacuumStats | None = None):
         self._store = store
+        self._stats = stats or VacuumStats()
         self._vacuuming = vacuuming
 
     def table(self) -> Mapping[str, Handler]:
@@ -61,16 +63,18 @@ class VacuumHandlers:
             return send(pb.VacuumVolumeCompactResponse(processed_bytes=offset, load_avg_1m=_load()))
 
         try:
-            self._vacuuming.compact(
-                request.volume_id, preallocate=request.preallocate, progress=progress
-            )
+            with self._stats.compacting():
+                self._vacuuming.compact(
+                    request.volume_id, preallocate=request.preallocate, progress=progress
+                )
         except StorageError as error:
             raise wrap(f"compact volume {request.volume_id}: ", error, store=True) from error
 
     def commit(self, request: pb.VacuumVolumeCommitRequest) -> pb.VacuumVolumeCommitResponse:
         """Swap the new files in."""
         try:
-            done = self._vacuuming.commit(request.volume_id)
+            with self._stats.committing():
+                done = self._vacuuming.commit(request.volume_id)
         except StorageError as error:
             raise wrap(f"commit compact volume {request.volume_id}: ", error, store=True) from error
         return pb.VacuumVolumeCommitResponse(

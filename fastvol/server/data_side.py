@@ -28,8 +28,9 @@ from fastvol.limits import (
     HTTP_IO_THREADS,
     HTTP_MAP_BYTES_MAX,
 )
-from fastvol.observability.activity import Activity, RequestSource
+from fastvol.observability.activity import Activity
 from fastvol.observability.counts import Counts
+from fastvol.observability.metrics_requests import Traffic
 from fastvol.version import short_version
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from fastvol.http.access import Access
     from fastvol.http.blocking import RunBlocking
     from fastvol.http.request import Request
+    from fastvol.observability.metrics import Metrics
     from fastvol.server.peers import Peers
     from fastvol.store.store import Store
     from fastvol.volume.volume import Volume
@@ -49,15 +51,20 @@ if TYPE_CHECKING:
 class DataSide:
     """Serves a loaded store; from its making on it follows what comes and goes in the store."""
 
-    def __init__(self, config: Config, store: Store, access: Access) -> None:
+    def __init__(self, config: Config, store: Store, access: Access, metrics: Metrics) -> None:
         self._config = config
         self._store = store
         self._access = access
         self._offset_width = store.usual_offset_width()
         self._native = self._native_server()
         self.counts = Counts()
-        self.requests: RequestSource | None = None
-        """Who counts requests, for the status page; None: it shows no rates."""
+        self._downloads = Throttle(
+            config.download_bytes_in_flight_max, config.download_wait_seconds
+        )
+        self._uploads = Throttle(config.upload_bytes_in_flight_max, config.upload_wait_seconds)
+        self.requests = Traffic(self._native.counts, self._downloads, self._uploads, self.counts)
+        metrics.add_traffic(self.requests, self._offset_width)
+        self._replication_stats = metrics.operations.replication
 
     def _native_server(self) -> NativeServer:
         config, store = self._config, self._store
@@ -119,13 +126,15 @@ class DataSide:
             chunks=peers.chunks,
             replication=peers.replication,
             delete_chunks=peers.delete_chunks,
-            downloads=Throttle(config.download_bytes_in_flight_max, config.download_wait_seconds),
-            uploads=Throttle(config.upload_bytes_in_flight_max, config.upload_wait_seconds),
+            downloads=self._downloads,
+            uploads=self._uploads,
             counts=self.counts,
             read_mode=config.read_mode,
             file_bytes_max=config.file_size_max,
             fix_orientation=config.fix_image_orientation,
+            stages=self.requests.stages,
         )
+        peers.replication.observer = self._replication_stats
         router = Router(
             HeaderWriter(self._server_header()),
             read=ReadHandler(store, parts),
@@ -133,6 +142,7 @@ class DataSide:
             delete=DeleteHandler(store, parts),
             exact=self._exact_paths(loop, parts.run_blocking),
             static=StaticFiles(),
+            stats=self.requests.stats,
         )
         self.choose_fast_paths()
         options = PlaneOptions(
@@ -164,10 +174,8 @@ class DataSide:
     def _status_page(
         self, loop: asyncio.AbstractEventLoop, run_blocking: RunBlocking
     ) -> StatusPage:
-        activity = None
-        if self.requests is not None:
-            activity = Activity(self.requests)
-            activity.follow(loop)
+        activity = Activity(self.requests)
+        activity.follow(loop)
         config = self._config
         taker = StateTaker(
             self._store, config.address, config.masters, self._offset_width, activity=activity

@@ -34,6 +34,7 @@ from fastvol.limits import (
     HTTP_STOP_SECONDS,
     HTTP_WORKERS_MAX,
 )
+from fastvol.observability.metrics import Metrics
 from fastvol.rpc.admin import AdminHandlers
 from fastvol.rpc.gates import Gates
 from fastvol.rpc.needle import NeedleHandlers
@@ -47,6 +48,7 @@ from fastvol.security.tls_reload import ServerContexts
 from fastvol.server.data_side import DataSide
 from fastvol.server.descriptors import raise_descriptor_limit
 from fastvol.server.membership import Membership
+from fastvol.server.metrics_side import MetricsSide
 from fastvol.server.peers import Peers
 from fastvol.server.reload import Reload, access_rules
 from fastvol.store.options import StoreOptions
@@ -86,8 +88,13 @@ class _Server:
         self._control = ControlPlane(config.bind_ip, config.grpc_port)
         self._store = Store(_store_options(config))
         self._access = Access(access_rules(config.security))
+        self._metrics = Metrics(self._store)
+        self._metrics_side = MetricsSide(config, self._metrics)
+        disconnections = self._metrics.operations.disconnections
         self._membership = (
-            None if config.single_node else Membership(config, self._store, self._control)
+            None
+            if config.single_node
+            else Membership(config, self._store, self._control, disconnections)
         )
 
     # --- start ----------------------------------------------------------------------------------
@@ -98,18 +105,23 @@ class _Server:
         self._bind()
         with contextlib.ExitStack() as undo:
             undo.callback(self._close_listeners)
+            undo.callback(self._metrics_side.close)
+            self._metrics_side.open()
             self._control.start()
             undo.callback(self._control.stop, 0)
             if self._membership is not None:
                 self._membership.meet_master()
+                if self._membership.push_gateway is not None:
+                    self._metrics_side.push(*self._membership.push_gateway)
             self._load_store()
             undo.callback(self._store.close)
-            data = DataSide(self._config, self._store, self._access)
+            data = DataSide(self._config, self._store, self._access, self._metrics)
             undo.pop_all()
         try:
             uvloop.run(self._serve(data, on_ready))
         finally:
             _end_at_once_when_told()  # the loop has taken its own handlers away
+            self._metrics_side.close()
             data.close()
         return self._exit_status
 
@@ -200,7 +212,7 @@ class _Server:
             NodeHandlers(store, masters, heartbeat, facts).table(),
             VolumeStatusHandlers(store).table(),
             NeedleHandlers(store).table(),
-            VacuumHandlers(store, vacuuming).table(),
+            VacuumHandlers(store, vacuuming, self._metrics.operations.vacuum).table(),
         )
 
     def _is_white_listed(self, host: str) -> bool:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from fastvol.config import Config
+    from fastvol.observability.operation_stats import Tally
     from fastvol.rpc.server import ControlPlane
     from fastvol.store.store import Store
 
@@ -34,7 +35,9 @@ log = logging.getLogger(__name__)
 class Membership:
     """``masters`` and ``heartbeat`` are what the gRPC handlers need of it."""
 
-    def __init__(self, config: Config, store: Store, control: ControlPlane) -> None:
+    def __init__(
+        self, config: Config, store: Store, control: ControlPlane, disconnections: Tally
+    ) -> None:
         self._store = store
         self._control = control
         self.channels = ChannelPool()
@@ -52,13 +55,19 @@ class Membership:
             data_center=config.data_center,
             rack=config.rack,
         )
-        self.heartbeat = Heartbeat(node, store, self.masters, self.channels)
+        self.heartbeat = Heartbeat(
+            node, store, self.masters, self.channels, disconnections=disconnections
+        )
+        self.push_gateway: tuple[str, int] | None = None
+        """Where the master wants metrics pushed, and each how many seconds."""
 
     def meet_master(self) -> None:
         """Waits for the first master that answers, for ever; before the store is loaded."""
         answer = self._control.submit(self.masters.wait_for_configuration()).result()
         self._store.volume_size_limit = answer.volume_size_limit_m_b << 20
         self._store.preallocate = answer.volume_preallocate
+        if answer.metrics_address and answer.metrics_interval_seconds:
+            self.push_gateway = answer.metrics_address, answer.metrics_interval_seconds
         self._store.ask_offset_width = partial(offset_width_of, self.masters.seeds)
 
     def join(self, on_refused: Callable[[], None]) -> None:

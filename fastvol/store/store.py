@@ -95,6 +95,7 @@ class Store:
         self.stopping = False
         self.left = False
         self.on_volume_event: Callable[[VolumeEvent], None] = _ignore_event
+        self.on_collection_deleted: Callable[[str], None] = _ignore_collection
         self.locations = tuple(
             DiskLocation(disk_id, location, options.index_directory)
             for disk_id, location in enumerate(options.directories)
@@ -356,6 +357,7 @@ class Store:
         something failed; later locations are not touched then.
         """
         self._remover.delete_collection(name)
+        self.on_collection_deleted(name)
 
     # --- changing -----------------------------------------------------------------------------
 
@@ -421,6 +423,10 @@ def _store_replication(path: Path, volume_id: int, replication: str) -> None:
 def _no_advice() -> int | None:
     """Who advises on offset widths is set later."""
     return None
+
+
+def _ignore_collection(name: str) -> None:
+    """Nobody keeps books about collections."""
 
 
 def _ignore_event(event: VolumeEvent) -> None:

@@ -49,6 +49,7 @@ class StoredNeedle:
     data_offset: int
     data_size: int
     meta_only: bool
+    deleted: bool = False
 
 
 def load_needle(
@@ -71,6 +72,7 @@ def load_needle(
     except NativeFaultError as fault:
         raise _look_error(fault, names, key, size) from None
     stored = _stored_needle(volume, found)
+    stored.deleted = entry.size < 0
     if _is_expired(stored.needle):
         raise NeedleNotFoundError("not found")
     return stored

@@ -38,6 +38,7 @@ from fastvol.http.static_files import StaticFiles
 from fastvol.http.throttle import Throttle
 from fastvol.http.write import WriteHandler
 from fastvol.observability.counts import Counts
+from fastvol.observability.metrics_requests import Traffic
 from fastvol.pb import master_pb2
 from fastvol.security.tls_reload import ServerContexts
 from fastvol.volume.volume import Volume
@@ -153,6 +154,7 @@ class LivePlane:
         self._native.add_mime_types(system_table().items(lower=True), lower=True)
         self._native.set_fast_read(fast_read)
         self._native.set_fast_write(fast_write)
+        self.traffic = Traffic(self._native.counts, self.downloads, self.uploads, Counts())
 
     def add_volume(self, volume_id: int, *, ttl: str = "", replication: str = "000") -> Volume:
         volume = create(self._directory, volume_id, replication=replication, ttl=TTL.parse(ttl))
@@ -199,7 +201,7 @@ class LivePlane:
         own_address = f"{self.store.ip}:{self.store.port}"
         peers = PeerHttp()
         locations = VolumeLocations(self.cluster.lookup)
-        counts = Counts()
+        counts = self.traffic.counts
         parts = HandlerParts(
             guard=OpenGuard(),
             run_blocking=partial(loop.run_in_executor, workers),
@@ -213,6 +215,7 @@ class LivePlane:
             read_mode=self._read_mode,
             file_bytes_max=self._options.file_bytes_max,
             fix_orientation=self._fix_orientation,
+            stages=self.traffic.stages,
         )
         router = Router(
             HeaderWriter(HEADER),
@@ -221,6 +224,7 @@ class LivePlane:
             delete=DeleteHandler(store, parts),
             exact=self._exact(parts.run_blocking) if self._exact else {},
             static=StaticFiles(),
+            stats=self.traffic.stats,
         )
         self._plane = plane = DataPlane(loop, self._native, router, self._options)
         plane.listen(self._listener, public=self._public, tls=self._tls)
