@@ -124,7 +124,7 @@ size_t fv_conn_pending(fv_conn *conn);
 size_t fv_conn_take(fv_conn *conn, uint8_t *out, size_t capacity);
 /* Gives the connection back with bytes behind the answered request (possibly none), at most
  * FV_GIVE_MAX.  PYTHON: they are Python's again; CLOSED: close it; else it is this module's. */
-#define FV_GIVE_MAX 65536
+#define FV_GIVE_MAX 163840
 int fv_conn_give(fv_conn *conn, const uint8_t *bytes, size_t length);
 /* Traffic that did not go through this module. */
 void fv_conn_touch(fv_conn *conn);
