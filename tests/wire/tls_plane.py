@@ -118,3 +118,7 @@ class TlsPlane(LivePlane):
     def bridges(self) -> int:
         """TLS connections at this moment, in whatever state."""
         return len(self._plane._bridges)
+
+    def connections(self) -> int:
+        """Those too whose handshake the client has finished and the server has not."""
+        return max(super().connections(), self.bridges())
