@@ -329,15 +329,16 @@ class Connection:
         if checked is None or isinstance(checked, Response):
             self._act_on_head(request, checked)
             return
-        self._work_on(self._await_check(request, checked))
+        self._work_on(State.BUSY, self._await_check(request, checked))
 
     async def _await_check(self, request: Request, checked: Awaitable[Response | None]) -> None:
         """The request waits for its turn; its body stays in the socket meanwhile."""
+        early = await checked
+        if not self._rested(request):
+            return
         try:
-            early = await checked
-            if self._rested(request):
-                self._act_on_head(request, early)
-                self._go_on()
+            self._act_on_head(request, early)
+            self._go_on()
         except Exception:
             self._fail()
 
@@ -421,29 +422,29 @@ class Connection:
         if isinstance(result, Response):
             self._send(result)
             return
-        self._work_on(self._await_response(request, result))
+        self._work_on(State.BUSY, self._await_response(request, result))
 
     async def _await_response(self, request: Request, pending: Awaitable[Response]) -> None:
+        response = await pending
+        request.status = response.status
+        if not self._rested(request):
+            let_go(response.body)
+            return
         try:
-            response = await pending
-            request.status = response.status
-            if self._rested(request):
-                self._send(response)
-                self._go_on()
-            else:
-                let_go(response.body)
+            self._send(response)
+            self._go_on()
         except Exception:
             self._fail()
 
-    def _work_on(self, work: Coroutine[None, None, None]) -> None:
-        """Runs something that takes its time; nothing is read or sent meanwhile."""
-        self._state = State.BUSY
+    def _work_on(self, state: State, work: Coroutine[None, None, None]) -> None:
+        """Runs something that takes its time and raises nothing; nothing is read or sent meanwhile."""
+        self._state = state
         self._native.watch()
         self._native.set_busy(True)
         self._task = self._loop.create_task(work)
 
     def _rested(self, request: Request) -> bool:
-        """What took its time is done; False when the connection is closed by now."""
+        """The handler is done; False when the connection is closed by now."""
         self._task = None
         if self._state is State.BUSY:
             self._native.set_busy(False)
@@ -462,7 +463,9 @@ class Connection:
     def _send(self, response: Response) -> None:
         request = self._request
         assert request is not None
-        if not request.keep_alive or self._plane.closing:
+        # Only the end of the connection tells an old client where such a body ends.
+        endless = request.http10 and response.body_length is None
+        if not request.keep_alive or self._plane.closing or endless:
             response.close = True
         request.keep_alive = not response.close
         try:
@@ -495,15 +498,9 @@ class Connection:
         if not done:
             self._native.watch(writable=True)
         elif self._stream is not None:
-            self._fetch_more(self._stream)
+            self._work_on(State.FETCHING, self._await_bytes(self._stream))
         else:
             self._finish_response()
-
-    def _fetch_more(self, stream: StreamBody) -> None:
-        self._state = State.FETCHING
-        self._native.watch()
-        self._native.set_busy(True)
-        self._task = self._loop.create_task(self._await_bytes(stream))
 
     async def _await_bytes(self, stream: StreamBody) -> None:
         try:
@@ -570,9 +567,10 @@ class Connection:
         """Closes the socket and lets go of everything; safe to call twice."""
         if self._state is State.CLOSED:
             return
+        handled = self._state is State.BUSY and self._task is not None
         if self._state is State.FETCHING and self._task is not None:
             self._task.cancel()
-        if self._request is not None and self._state is not State.BUSY:
+        if self._request is not None and not handled:
             self._request.done()
         self._state = State.CLOSED
         if self._linger is not None:

@@ -76,11 +76,23 @@ class Router:
             if handler is None:
                 return None
             self._count(request)
-            return handler.check_head(request)
+            checked = handler.check_head(request)
         except Exception as error:
-            response = self._failure(request, error)
-            response.close = not isinstance(error, FastvolError)
-            return response
+            return self._head_failure(request, error)
+        if checked is None or isinstance(checked, Response):
+            return checked
+        return self._guarded_check(request, checked)
+
+    async def _guarded_check(self, request: Request, checked: Awaitable[HeadCheck]) -> HeadCheck:
+        try:
+            return await checked
+        except Exception as error:
+            return self._head_failure(request, error)
+
+    def _head_failure(self, request: Request, error: Exception) -> Response:
+        response = self._failure(request, error)
+        response.close = not isinstance(error, FastvolError)
+        return response
 
     def is_upload(self, request: Request) -> bool:
         """Whether a handler wants the request's body, however long."""
@@ -109,9 +121,7 @@ class Router:
             pretty = parse_query(request.target.raw_query).get("pretty")
             response.write_json(pretty=bool(pretty))
         if request.counted and request.method != "HEAD":
-            body = response.body
-            sent = len(body) if isinstance(body, bytes | bytearray | memoryview) else body.length
-            self._stats.sends(sent or 0)
+            self._stats.sends(response.body_length or 0)
         if not self._is_bare(request, response):
             self._writer.add_common(response)
             if request.headers.get(b"origin") and self._is_object_path(request):
