@@ -149,6 +149,10 @@ class Router:
             return None
         if clean_location(request.target) is not None:
             return None
+        return self._by_method(request)
+
+    def _by_method(self, request: Request) -> Handler | None:
+        """Who handles the object that a path names."""
         if request.method in ("GET", "HEAD"):
             return self._read
         if request.public:
@@ -172,7 +176,7 @@ class Router:
         special = None if request.public else self._exact.get(request.path)
         if special is not None:
             return special(request)
-        handler = self._object_handler(request)
+        handler = self._by_method(request)
         if handler is not None:
             self._count(request)
             return handler.handle(request)
