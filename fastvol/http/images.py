@@ -1,21 +1,18 @@
-"""Images made smaller, and parts of images, when a read asks for them.
+"""Images made smaller, and parts of images (weed/images/cropping.go: Cropped,
+weed/images/resizing.go: Resized).
 
-Which reads ask: ``weed/server/volume_server_handlers_read.go: shouldResizeImages,
-shouldCropImages``; what they get: ``weed/images/cropping.go: Cropped`` and
-``weed/images/resizing.go: Resized``. Whatever cannot be done gives the stored bytes. The format is
-found in the bytes, but written by the name's extension.
+Which reads ask for them: :mod:`fastvol.http.image_request`. Whatever cannot be done gives the stored
+bytes. The format is found in the bytes, but written by the name's extension.
 
 Decoding is bounded: see :mod:`fastvol.http.image_files`.
 """
 
 import logging
-from typing import Final, NamedTuple
+from typing import Final
 
 from PIL import Image
 from PIL.ImageFile import ImageFile
 
-from fastvol.formats.go_numbers import atoi
-from fastvol.http.file_path import UrlPath
 from fastvol.http.image_files import (
     check_pixels,
     encode,
@@ -24,8 +21,8 @@ from fastvol.http.image_files import (
     to_true_color,
 )
 from fastvol.http.image_geometry import Box, Scaling, Size, centred, scaling
+from fastvol.http.image_request import ImageRequest
 from fastvol.http.image_wholeness import is_whole
-from fastvol.http.query import Query
 from fastvol.limits import IMAGE_BYTES_MAX
 from fastvol.log_limiter import LogLimiter
 
@@ -33,49 +30,8 @@ log = logging.getLogger(__name__)
 limited: Final = LogLimiter(log)
 """One broken image may be asked for in every request."""
 
-_CROPPED: Final = frozenset({".png", ".jpg", ".jpeg", ".gif"})
-_RESIZED: Final = _CROPPED | {".webp"}
-_INT_MAX: Final = 2**63 - 1
 _DRAFT_FACTOR: Final = 2
 """A JPEG is decoded to at least so many times the wanted size: Lanczos does the rest."""
-
-
-class ImageRequest(NamedTuple):
-    """What a read asks for; ``crop`` comes first, then the size."""
-
-    ext: str
-    """Extension in lower case, with its dot."""
-    crop: tuple[int, int, int, int] | None
-    """Left, upper, right, lower."""
-    resize: bool
-    width: int
-    height: int
-    mode: str
-
-
-def plan(query: Query, ext: str) -> ImageRequest | None:
-    """What is asked of an object whose name ends in ``ext``; None: nothing.
-
-    ``ext`` counts as it is written: upstream looks at it before it is in lower case as well, and
-    then does not know ``.PNG``.
-    """
-    if ext not in _RESIZED:
-        return None
-    width, height = _number(query, "width"), _number(query, "height")
-    resize = width > 0 or height > 0
-    crop = _crop(query) if ext in _CROPPED else None
-    if not resize and crop is None:
-        return None
-    return ImageRequest(ext, crop, resize, width, height, query.get("mode", ""))
-
-
-def extension(path: UrlPath, stored_name: str) -> str:
-    """The extension that counts: the URL's, or that of the stored name when the URL has no name."""
-    if path.ext or path.filename:
-        return path.ext
-    base = stored_name[stored_name.rfind("/") + 1 :]
-    dot = base.rfind(".")
-    return base[dot:] if dot >= 0 else ""
 
 
 def transform(data: bytes, request: ImageRequest) -> bytes:
@@ -93,33 +49,6 @@ def transform(data: bytes, request: ImageRequest) -> bytes:
         kind = type(error).__name__
         limited.warning(kind, "an image is shown as it is: %s: %s", kind, error)
     return data
-
-
-# --- what is asked ------------------------------------------------------------------------------
-
-
-def _number(query: Query, name: str) -> int:
-    """``strconv.Atoi`` with its error dropped: 0, or the largest number there is."""
-    text = query.get(name, "")
-    if not text:
-        return 0
-    try:
-        return atoi(text)
-    except ValueError as error:
-        if str(error).endswith("out of range"):
-            return -_INT_MAX - 1 if text.startswith("-") else _INT_MAX
-        return 0
-
-
-def _crop(query: Query) -> tuple[int, int, int, int] | None:
-    left, upper = _number(query, "crop_x1"), _number(query, "crop_y1")
-    right, lower = _number(query, "crop_x2"), _number(query, "crop_y2")
-    if left < 0 or upper < 0 or right <= left or lower <= upper:
-        return None
-    return (left, upper, right, lower)
-
-
-# --- what is done -------------------------------------------------------------------------------
 
 
 def _transformed(data: bytes, request: ImageRequest) -> bytes:

@@ -12,7 +12,7 @@ from fastvol.http.conditional import http_date, none_match, not_modified_since
 from fastvol.http.content import Content, FileContent, MemoryContent, answer_ranges
 from fastvol.http.disposition import content_disposition
 from fastvol.http.go_text import go_bool, to_text
-from fastvol.http.images import ImageRequest, extension, plan, transform
+from fastvol.http.image_request import ImageRequest, extension, plan
 from fastvol.http.mime_types import type_by_extension
 from fastvol.http.pairs import decode_pairs
 from fastvol.http.response import Response
@@ -240,7 +240,7 @@ class ObjectReply:
         wanted = self.image_wanted(name)
         if wanted is not None:
             self._only_in_thread()
-            data = transform(data, wanted)
+            data = drawn(data, wanted)
         return MemoryContent(data)
 
     def _inflated(self, stored: StoredNeedle, data: bytes) -> bytes:
@@ -251,6 +251,13 @@ class ObjectReply:
         except GunzipError as error:
             log.error("needle %x: its gzip data do not decode: %s", stored.needle.id, error)
             return b""
+
+
+def drawn(data: bytes, wanted: ImageRequest) -> bytes:
+    """The image asked for.  Its library comes with the first one: many servers never see any."""
+    from fastvol.http.images import transform
+
+    return transform(data, wanted)
 
 
 def _type_of(filename: str, mime: str) -> str:

@@ -24,8 +24,7 @@ from fastvol.http.chunks import ChunkError, ChunkStream, Manifest, ManifestConte
 from fastvol.http.content import MemoryContent
 from fastvol.http.file_path import parse_url_path
 from fastvol.http.go_text import to_bytes
-from fastvol.http.images import transform
-from fastvol.http.object_reply import ObjectReply, Reading, Wanted
+from fastvol.http.object_reply import ObjectReply, Reading, Wanted, drawn
 from fastvol.http.query import parse_query
 from fastvol.http.ranges import Span
 from fastvol.http.response import Response, json_error, text_error
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 
     from fastvol.http.content import Content
     from fastvol.http.file_path import UrlPath
-    from fastvol.http.images import ImageRequest
+    from fastvol.http.image_request import ImageRequest
     from fastvol.http.parts import HandlerParts
     from fastvol.http.request import Request
     from fastvol.store.store import Store
@@ -186,7 +185,7 @@ class ReadHandler:
             return content
         finally:
             stream.close()
-        return MemoryContent(await self._run_blocking(partial(transform, bytes(data), wanted)))
+        return MemoryContent(await self._run_blocking(partial(drawn, bytes(data), wanted)))
 
     def _count_failure(self, error: FastvolError) -> None:
         self._counts.add(Total.READ_FAILURES)

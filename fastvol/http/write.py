@@ -18,7 +18,6 @@ from fastvol.formats.needle import Needle
 from fastvol.formats.ttl import TTL
 from fastvol.http.blocking import here_or_in_thread
 from fastvol.http.file_path import parse_url_path, write_fid
-from fastvol.http.orientation import turn_of, turned
 from fastvol.http.parts import HandlerParts
 from fastvol.http.query import parse_query
 from fastvol.http.replication import Copy, ReplicationError
@@ -264,6 +263,8 @@ def _is_replica(request: Request) -> bool:
 
 
 def _turn_upright(upload: ParsedUpload, *, nowait: bool) -> None:
+    from fastvol.http.orientation import turn_of, turned  # with Pillow, which few servers need
+
     turn = turn_of(upload.name, upload.mime, upload.data)
     if turn is not None:
         if nowait:

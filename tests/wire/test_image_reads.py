@@ -82,7 +82,7 @@ def test_ranges_and_head_are_about_the_image(plane: LivePlane) -> None:
 
 
 def test_a_condition_needs_no_image(plane: LivePlane, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(object_reply, "transform", lambda *_: pytest.fail("decodes"))
+    monkeypatch.setattr(object_reply, "drawn", lambda *_: pytest.fail("decodes"))
     assert ask(plane, PNG, ".png?width=30", If_Modified_Since=STORED)[0] == 304
 
 
@@ -90,13 +90,13 @@ def test_no_image_is_made_on_the_event_loop(
     plane: LivePlane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []
-    really = object_reply.transform
+    really = object_reply.drawn
 
-    def transform(*arguments: object) -> bytes:
+    def drawn(*arguments: object) -> bytes:
         seen.append(threading.current_thread().name)
         return really(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(object_reply, "transform", transform)
+    monkeypatch.setattr(object_reply, "drawn", drawn)
     for key in (PNG, MEDIUM):
         assert len(ask(plane, key, "?width=30" if key == MEDIUM else ".png?width=30")[2]) > 0
     assert len(seen) == 2 and all("ThreadPoolExecutor" in name for name in seen)

@@ -10,7 +10,8 @@ from PIL import Image, ImageChops, ImageStat
 
 from fastvol.http import images
 from fastvol.http.image_files import PixelBudget
-from fastvol.http.images import ImageRequest, plan, transform
+from fastvol.http.image_request import ImageRequest, plan
+from fastvol.http.images import transform
 from fastvol.http.query import parse_query
 from fastvol.log_limiter import LogLimiter
 
