@@ -30,6 +30,10 @@ class NotAuthorizedError(FastvolError):
     """White list, JWT or certificate refused the caller."""
 
 
+class CallerGoneError(FastvolError):
+    """Whoever made the call does not wait for its answer any more."""
+
+
 class UnsupportedError(FastvolError):
     """The operation exists upstream but is not built yet."""
 
@@ -128,6 +132,7 @@ _FORMS: Final[dict[type[FastvolError], ErrorForm]] = {
     InvalidRequestError: ErrorForm(400, "UNKNOWN", "invalidRequest"),
     PingTargetError: ErrorForm(400, "INVALID_ARGUMENT", "invalidRequest"),
     NotAuthorizedError: ErrorForm(401, "PERMISSION_DENIED", "notAuthorized"),
+    CallerGoneError: ErrorForm(499, "CANCELLED", "canceled"),
     UnsupportedError: ErrorForm(501, "UNIMPLEMENTED", "unsupported"),
     VolumeNotFoundError: ErrorForm(404, "NOT_FOUND", "errorGetNotFound"),
     VolumeNotEmptyError: ErrorForm(409, "FAILED_PRECONDITION", "volumeNotEmpty"),

@@ -247,6 +247,8 @@ VISIT_BATCH_RECORDS: Final = 1024
 """Records that one call into the C core describes."""
 TAIL_CHUNK_BYTES: Final = 2 * MIB
 """Largest piece of a record's body, and of a raw copy, in one message (upstream: BufferSizeLimit)."""
+TAIL_POLL_SECONDS: Final = 2.0
+"""Whoever follows a volume is told what is new so often."""
 
 # --- metrics --------------------------------------------------------------------------------------
 METRICS_METHODS_MAX: Final = 32

@@ -21,4 +21,10 @@ static inline uint64_t fv_load_be64(const uint8_t *p)
     return __builtin_bswap64(value);
 }
 
+static inline void fv_store_be64(uint8_t *p, uint64_t value)
+{
+    value = __builtin_bswap64(value);
+    memcpy(p, &value, sizeof value);
+}
+
 #endif

@@ -139,6 +139,11 @@ int fv_volume_verify(fv_volume *volume, uint64_t data_offset, uint32_t data_size
  * than wait.  Nothing stays behind after a failure. */
 int fv_volume_write(fv_volume *volume, fv_needle *needle, int check_cookie, int nowait,
                     fv_write_result *out);
+/* Appends a whole record under an id: its own id and append time are replaced, everything else stays
+ * as it is, damaged or not.  Nothing is written when that needle has the same content already.
+ * FV_BAD_NEEDLE: its length is not that of its size. */
+int fv_volume_append_record(fv_volume *volume, uint64_t id, const uint8_t *record, size_t length,
+                            fv_write_result *out);
 /* Appends a tombstone; out->size is 0 and nothing is written when there is nothing to delete.  With
  * `always` it is written all the same, so it is refused where writes are. */
 int fv_volume_delete(fv_volume *volume, uint64_t id, uint32_t cookie, uint32_t checksum, int always,

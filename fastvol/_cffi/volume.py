@@ -360,6 +360,21 @@ class NativeVolume:
             raise write_fault(code, out)
         return self._write_result(out)
 
+    def append_record(self, needle_id: int, record: bytes | memoryview) -> NativeWrite:
+        """Appends a whole record under an id; only its own id and its append time are replaced.
+
+        Raises:
+            NativeFaultError: ``BAD_NEEDLE`` when its length is not that of its size.
+        """
+        out = ffi.new("fv_write_result *")
+        source = ffi.from_buffer("uint8_t[]", record)
+        if len(source) < lib.FV_NEEDLE_HEADER:
+            raise NativeFaultError(BAD_NEEDLE)
+        code = lib.fv_volume_append_record(self._pointer, needle_id, source, len(source), out)
+        if code != 0:
+            raise write_fault(code, out)
+        return self._write_result(out)
+
     def delete(
         self,
         needle_id: int,

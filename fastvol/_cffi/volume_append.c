@@ -100,39 +100,29 @@ static uint64_t next_append_ns(const fv_volume *volume)
 }
 
 /* Record, then row; FV_OK means that both are with the kernel. Called with the write lock. */
-static int append(fv_volume *volume, fv_needle *needle, int32_t row_size, fv_write_result *out)
+static int append_parts(fv_volume *volume, uint64_t id, int32_t row_size, uint64_t append_at_ns,
+                        struct iovec *parts, int count, fv_write_result *out)
 {
     uint64_t dat_size = volume->stat.dat_size;
     uint64_t idx_size = volume->stat.idx_size;
-    assert(dat_size % 8 == 0);
-    uint8_t prefix[FV_NEEDLE_PREFIX];
-    uint8_t suffix[FV_NEEDLE_META_MAX];
-    size_t prefix_size = fv_needle_build_prefix(needle, volume->version, prefix);
-    size_t suffix_size = fv_needle_build_suffix(needle, volume->version, suffix);
-    uint64_t length = prefix_size + needle->data_size + suffix_size;
-    assert(length == fv_needle_actual_size(needle->size, volume->version));
+    uint64_t length = 0;
+    for (int at = 0; at < count; at++)
+        length += parts[at].iov_len;
+    assert(dat_size % 8 == 0 && length % 8 == 0);
     if (dat_size + length > volume->size_max) {
         out->limit = volume->size_max;
         out->offset = dat_size;
         return FV_OVERFLOW;
     }
-    struct iovec parts[3] = {
-        {.iov_base = prefix, .iov_len = prefix_size},
-        {.iov_base = (void *)needle->data, .iov_len = needle->data_size},
-        {.iov_base = suffix, .iov_len = suffix_size},
-    };
-    if (needle->data_size == 0) {
-        parts[1] = parts[2];
-    }
     out->offset = dat_size;
-    int failed = pwritev_all(volume->dat_fd, parts, needle->data_size == 0 ? 2 : 3, dat_size);
+    int failed = pwritev_all(volume->dat_fd, parts, count, dat_size);
     if (failed != 0) {
         out->sys_errno = failed;
         cut_back(volume, dat_size, idx_size, out);
         return FV_IO_ERROR;
     }
     uint8_t row[FV_ROW_MAX];
-    size_t row_length = fv_row_encode(row, volume->offset_width, needle->id, dat_size / 8, row_size);
+    size_t row_length = fv_row_encode(row, volume->offset_width, id, dat_size / 8, row_size);
     struct iovec row_part = {.iov_base = row, .iov_len = row_length};
     failed = pwritev_all(volume->idx_fd, &row_part, 1, idx_size);
     if (failed != 0) {
@@ -144,10 +134,30 @@ static int append(fv_volume *volume, fv_needle *needle, int32_t row_size, fv_wri
     pthread_mutex_lock(&volume->stat_lock);
     volume->stat.dat_size = dat_size + length;
     volume->stat.idx_size = idx_size + row_length;
-    volume->stat.last_append_ns = needle->append_at_ns;
+    volume->stat.last_append_ns = append_at_ns;
     volume->stat.modified_second = (int64_t)(now_ns() / 1000000000ull);
     pthread_mutex_unlock(&volume->stat_lock);
     return FV_OK;
+}
+
+static int append(fv_volume *volume, fv_needle *needle, int32_t row_size, fv_write_result *out)
+{
+    uint8_t prefix[FV_NEEDLE_PREFIX];
+    uint8_t suffix[FV_NEEDLE_META_MAX];
+    size_t prefix_size = fv_needle_build_prefix(needle, volume->version, prefix);
+    size_t suffix_size = fv_needle_build_suffix(needle, volume->version, suffix);
+    assert(prefix_size + needle->data_size + suffix_size ==
+           fv_needle_actual_size(needle->size, volume->version));
+    struct iovec parts[3] = {
+        {.iov_base = prefix, .iov_len = prefix_size},
+        {.iov_base = (void *)needle->data, .iov_len = needle->data_size},
+        {.iov_base = suffix, .iov_len = suffix_size},
+    };
+    if (needle->data_size == 0) {
+        parts[1] = parts[2];
+    }
+    return append_parts(volume, needle->id, row_size, needle->append_at_ns, parts,
+                        needle->data_size == 0 ? 2 : 3, out);
 }
 
 /* FV_OK with out->unchanged set when the stored bytes already are these. */
@@ -224,6 +234,27 @@ static int undo_unmapped(fv_volume *volume, int error, uint64_t dat_size, uint64
     return result;
 }
 
+/* The map and the counters after a record was appended, the files were of those sizes before; `entry`
+ * is what the map had, or NULL. */
+static int map_appended(fv_volume *volume, const fv_needle *needle, const fv_entry *entry,
+                        uint64_t dat_size, uint64_t idx_size, fv_write_result *out)
+{
+    out->append_at_ns = needle->append_at_ns;
+    /* An entry further back stays: only possible where old servers let 4-byte offsets wrap. */
+    int set = entry != NULL && entry->offset >= out->offset / 8
+                  ? 0
+                  : fv_map_set(volume->map, needle->id, out->offset / 8, needle->size, NULL);
+    if (set < 0)
+        return undo_unmapped(volume, set, dat_size, idx_size, out);
+    pthread_mutex_lock(&volume->stat_lock);
+    fv_counters_put(&volume->stat.counters, needle->id, entry != NULL ? entry->size : 0,
+                    needle->size);
+    if (needle->last_modified > volume->stat.last_modified_second)
+        volume->stat.last_modified_second = needle->last_modified;
+    pthread_mutex_unlock(&volume->stat_lock);
+    return FV_OK;
+}
+
 static int write_locked(fv_volume *volume, fv_needle *needle, int check_cookie, int nowait,
                         fv_write_result *out)
 {
@@ -252,19 +283,7 @@ static int write_locked(fv_volume *volume, fv_needle *needle, int check_cookie, 
     result = append(volume, needle, needle->size, out);
     if (result != FV_OK)
         return result;
-    out->append_at_ns = needle->append_at_ns;
-    /* An entry further back stays: only possible where old servers let 4-byte offsets wrap. */
-    int set = known && entry.offset >= out->offset / 8
-                  ? 0
-                  : fv_map_set(volume->map, needle->id, out->offset / 8, needle->size, NULL);
-    if (set < 0)
-        return undo_unmapped(volume, set, dat_size, idx_size, out);
-    pthread_mutex_lock(&volume->stat_lock);
-    fv_counters_put(&volume->stat.counters, needle->id, known ? entry.size : 0, needle->size);
-    if (needle->last_modified > volume->stat.last_modified_second)
-        volume->stat.last_modified_second = needle->last_modified;
-    pthread_mutex_unlock(&volume->stat_lock);
-    return FV_OK;
+    return map_appended(volume, needle, known ? &entry : NULL, dat_size, idx_size, out);
 }
 
 int fv_volume_write(fv_volume *volume, fv_needle *needle, int check_cookie, int nowait,
@@ -275,6 +294,74 @@ int fv_volume_write(fv_volume *volume, fv_needle *needle, int check_cookie, int 
     if (result != FV_OK)
         return result;
     result = write_locked(volume, needle, check_cookie, nowait, out);
+    pthread_mutex_unlock(&volume->write_lock);
+    return result;
+}
+
+static int append_record_locked(fv_volume *volume, fv_needle *needle, const uint8_t *record,
+                                size_t length, fv_write_result *out)
+{
+    int result = check_may_append(volume, FV_VOLUME_NO_WRITE, out);
+    if (result != FV_OK)
+        return result;
+    fv_entry entry;
+    int known = fv_map_find(volume->map, needle->id, 0, &entry);
+    if (known < 0)
+        return map_failed(known, out);
+    out->size = needle->size;
+    if (known && entry.size == needle->size) {
+        result = check_unchanged(volume, needle, &entry, 0, out);
+        if (result != FV_OK || out->unchanged)
+            return result;
+    }
+    needle->append_at_ns = next_append_ns(volume);
+    uint8_t header[FV_NEEDLE_HEADER], stamp[8];
+    memcpy(header, record, sizeof header);
+    fv_store_be64(header + 4, needle->id);
+    fv_store_be64(stamp, needle->append_at_ns);
+    size_t stamp_at = length, stamp_size = 0;
+    if (volume->version == 3) {
+        stamp_at = FV_NEEDLE_HEADER + (size_t)needle->size + 4;
+        stamp_size = sizeof stamp;
+    }
+    assert(stamp_at + stamp_size <= length);
+    struct iovec parts[4] = {
+        {.iov_base = header, .iov_len = sizeof header},
+        {.iov_base = (void *)(record + sizeof header), .iov_len = stamp_at - sizeof header},
+        {.iov_base = stamp, .iov_len = stamp_size},
+        {.iov_base = (void *)(record + stamp_at + stamp_size),
+         .iov_len = length - stamp_at - stamp_size},
+    };
+    uint64_t dat_size = volume->stat.dat_size, idx_size = volume->stat.idx_size;
+    result = append_parts(volume, needle->id, needle->size, needle->append_at_ns, parts,
+                          stamp_size == 0 ? 2 : 4, out);
+    if (result != FV_OK)
+        return result;
+    return map_appended(volume, needle, known ? &entry : NULL, dat_size, idx_size, out);
+}
+
+int fv_volume_append_record(fv_volume *volume, uint64_t id, const uint8_t *record, size_t length,
+                            fv_write_result *out)
+{
+    memset(out, 0, sizeof *out);
+    fv_needle needle;
+    fv_fault fault;
+    memset(&needle, 0, sizeof needle);
+    assert(length >= FV_NEEDLE_HEADER);
+    fv_needle_parse_header(record, &needle);
+    int32_t size = needle.size;
+    if (size < 0 || fv_needle_actual_size(size, volume->version) != length)
+        return FV_BAD_NEEDLE;
+    if (fv_needle_parse(record, length, size, volume->version, 0, &needle, &fault) != FV_NEEDLE_OK) {
+        /* Stored as it is: what it lacks, a read finds. */
+        memset(&needle, 0, sizeof needle);
+        fv_needle_parse_header(record, &needle);
+    }
+    needle.id = id;
+    int result = take_write_lock(volume, 0);
+    if (result != FV_OK)
+        return result;
+    result = append_record_locked(volume, &needle, record, length, out);
     pthread_mutex_unlock(&volume->write_lock);
     return result;
 }

@@ -2,8 +2,9 @@
 
 A handler is a function from request to response, named in a table by its method. A plain function
 may block: it runs on a thread. A coroutine function runs on the control plane's loop and must not
-block. The handler of a method that streams its replies is a plain function from request and ``send``:
-``send(reply)`` waits until the reply is on its way, and is False when the caller has gone.
+block. The handler of a method that streams its replies gets a ``ReplySender`` beside the request and
+returns nothing; that of a method that streams its requests gets a ``RequestReceiver`` for a request
+(:mod:`fastvol.rpc.streams`).
 Everything common to all calls is here: the gates before, the status of an error after.
 Methods without a handler are refused, so that a caller sees at once what is missing.
 """
@@ -12,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections.abc import Callable, Mapping
 from inspect import iscoroutinefunction
 from typing import Any, Final
@@ -28,6 +28,7 @@ from fastvol.log_limiter import LogLimiter
 from fastvol.pb import volume_server_pb2
 from fastvol.rpc.gates import Gates
 from fastvol.rpc.status import is_expected, status_of
+from fastvol.rpc.streams import ReplySender, RequestReceiver, as_bytes
 
 VOLUME_SERVER: Final = volume_server_pb2.DESCRIPTOR.services_by_name["VolumeServer"]
 
@@ -36,6 +37,7 @@ _UNDECODABLE: Final = (
 )
 
 Handler = Callable[..., Any]
+Context = grpc.aio.ServicerContext[Any, Any]
 
 log = logging.getLogger(__name__)
 _per_call = LogLimiter(log)
@@ -46,15 +48,13 @@ def volume_server_handler(
 ) -> grpc.GenericRpcHandler[Any, Any]:
     """What a gRPC server needs to serve VolumeServer with the given handlers.
 
-    A method named twice, unknown to the service or with streamed requests is a mistake of the
-    caller's.
+    A method named twice or unknown to the service is a mistake of the caller's.
     """
     handlers: dict[str, Handler] = {}
     for table in handler_tables:
         for name, handler in table.items():
             method = VOLUME_SERVER.methods_by_name[name]
-            assert not method.client_streaming, name
-            assert not (method.server_streaming and iscoroutinefunction(handler)), name
+            assert not (method.client_streaming and iscoroutinefunction(handler)), name
             assert name not in handlers, f"two handlers for {name}"
             handlers[name] = handler
     return grpc.method_handlers_generic_handler(
@@ -70,14 +70,13 @@ def _method_handler(
     method: MethodDescriptor, handler: Handler | None, gates: Gates
 ) -> grpc.RpcMethodHandler[Any, Any]:
     make = getattr(grpc, f"{call_kind(method)}_rpc_method_handler")
-    made: grpc.RpcMethodHandler[Any, Any] = make(
-        _guarded(method, handler or _not_built(method.name), gates),
-        response_serializer=GetMessageClass(method.output_type).SerializeToString,
-    )
+    made: grpc.RpcMethodHandler[Any, Any] = make(_guarded(method, handler, gates))
     return made
 
 
-def _guarded(method: MethodDescriptor, handler: Handler, gates: Gates) -> Callable[[Any, Any], Any]:
+def _guarded(
+    method: MethodDescriptor, handler: Handler | None, gates: Gates
+) -> Callable[[Any, Any], Any]:
     """``handler`` behind its gates, with errors turned into a status.
 
     Requests are decoded here and not by grpcio, which logs a stack trace for bytes that are no
@@ -86,52 +85,45 @@ def _guarded(method: MethodDescriptor, handler: Handler, gates: Gates) -> Callab
     name = method.name
     decode = GetMessageClass(method.input_type).FromString
 
-    async def call(raw: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+    async def answer(request: Any, context: Context) -> bytes | None:
+        if handler is None:
+            raise UnsupportedError(f"{name} is not built yet in fastvol")
+        if method.server_streaming:
+            await _stream(handler, request, context)
+            return None
+        if iscoroutinefunction(handler):
+            return as_bytes(await handler(request))
+        return as_bytes(await asyncio.to_thread(handler, request))
+
+    async def call(raw: Any, context: Context) -> bytes | None:
         try:
-            request = raw if method.client_streaming else decode(raw)
+            request = RequestReceiver(context, decode) if method.client_streaming else decode(raw)
             gates.check(name, context.peer())
-            if iscoroutinefunction(handler):
-                return await handler(request)
-            if method.server_streaming:
-                return await _stream(handler, request, context)
-            return await asyncio.to_thread(handler, request)
+            return await answer(request, context)
         except DecodeError:
             code, text = grpc.StatusCode.INTERNAL, _UNDECODABLE
         except Exception as error:
             if not is_expected(error):
                 _per_call.error((name, type(error).__name__), "%s failed", name, exc_info=True)
             code, text = status_of(error)
-        return await context.abort(code, text)
+        await context.abort(code, text)
+        raise AssertionError("unreachable: abort raises")
 
     return call
 
 
-async def _stream(
-    handler: Callable[[Any, Callable[[Any], bool]], None],
-    request: Any,
-    context: grpc.aio.ServicerContext[Any, Any],
-) -> None:
-    """Runs a streaming handler on a thread; its messages are written here."""
-    loop = asyncio.get_running_loop()
-    gone = threading.Event()
-
-    def send(message: Any) -> bool:
-        if gone.is_set():
-            return False
-        try:
-            asyncio.run_coroutine_threadsafe(context.write(message), loop).result()
-        except Exception:  # whatever it is, nothing reaches the caller any more
-            gone.set()
-        return not gone.is_set()
-
+async def _stream(handler: Handler, request: Any, context: Context) -> None:
+    """Runs a streaming handler, on a thread unless it is a coroutine function."""
+    send = ReplySender(context)
     try:
-        await asyncio.to_thread(handler, request, send)
+        try:
+            if iscoroutinefunction(handler):
+                await handler(request, send)
+            else:
+                await asyncio.to_thread(handler, request, send)
+        except Exception:
+            await asyncio.to_thread(send.flush)  # what was sent before the error arrives before it
+            raise
+        await asyncio.to_thread(send.flush)
     finally:
-        gone.set()
-
-
-def _not_built(name: str) -> Handler:
-    async def refuse(_: Any) -> Any:
-        raise UnsupportedError(f"{name} is not built yet in fastvol")
-
-    return refuse
+        send.drop()

@@ -17,7 +17,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Final
 
 import uvloop
 
@@ -36,16 +36,10 @@ from fastvol.limits import (
     HTTP_WORKERS_MAX,
 )
 from fastvol.observability.metrics import Metrics
-from fastvol.rpc.admin import AdminHandlers
-from fastvol.rpc.gates import Gates
-from fastvol.rpc.needle import NeedleHandlers
-from fastvol.rpc.node import NodeFacts, NodeHandlers
 from fastvol.rpc.server import ControlPlane
-from fastvol.rpc.service import volume_server_handler
-from fastvol.rpc.vacuum import VacuumHandlers
-from fastvol.rpc.volume_status import VolumeStatusHandlers
 from fastvol.security.tls import client_context
 from fastvol.security.tls_reload import ServerContexts
+from fastvol.server.control_side import rpc_handler
 from fastvol.server.data_side import DataSide
 from fastvol.server.descriptors import raise_descriptor_limit
 from fastvol.server.membership import Membership
@@ -54,7 +48,6 @@ from fastvol.server.peers import Peers
 from fastvol.server.reload import Reload, access_rules
 from fastvol.store.options import StoreOptions
 from fastvol.store.store import Store
-from fastvol.store.vacuuming import Vacuuming
 from fastvol.version import full_version
 
 log = logging.getLogger(__name__)
@@ -163,7 +156,16 @@ class _Server:
         for number in _STOP_SIGNALS:
             loop.add_signal_handler(number, stop.set)
         loop.add_signal_handler(signal.SIGHUP, lambda: workers.submit(reload.run))
-        self._control.serve(self._rpc_handler())
+        self._control.serve(
+            rpc_handler(
+                self._config,
+                self._store,
+                self._access,
+                self._membership,
+                operations=self._metrics.operations,
+                counts=data.counts,
+            )
+        )
         for listener, public in self._listeners:
             plane.listen(listener, public=public, tls=None if public else self._https)
         self._join_cluster(loop, stop)
@@ -195,30 +197,6 @@ class _Server:
         return Peers(
             config.address, self._control, lookup, channels, data.counts, tls=self._peer_tls
         )
-
-    def _rpc_handler(self) -> Any:
-        config, store = self._config, self._store
-        gates = Gates(
-            self._is_white_listed,
-            lambda: store.state.maintenance,
-            store.server_id,
-        )
-        membership = self._membership
-        masters = membership.masters if membership is not None else None
-        heartbeat = membership.heartbeat if membership is not None else None
-        facts = NodeFacts(full_version(store.usual_offset_width()), config.data_center, config.rack)
-        vacuuming = Vacuuming(store, bytes_per_second=config.compaction_bytes_per_second)
-        return volume_server_handler(
-            gates,
-            AdminHandlers(store, masters, gates).table(),
-            NodeHandlers(store, masters, heartbeat, facts).table(),
-            VolumeStatusHandlers(store).table(),
-            NeedleHandlers(store).table(),
-            VacuumHandlers(store, vacuuming, self._metrics.operations.vacuum).table(),
-        )
-
-    def _is_white_listed(self, host: str) -> bool:
-        return self._access.rules.white_list.allows(host)
 
     def _join_cluster(self, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
         if self._membership is None:

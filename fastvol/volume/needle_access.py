@@ -56,6 +56,11 @@ class NeedleAccess(VolumeFacts):
         self._gate.damage(words)
         log.error("volume %d is read-only now: %s", self.id, words)
 
+    def require_available(self) -> None:
+        """Raises DiskIOError when a failed rollback left the volume unusable."""
+        if self.unavailable:
+            raise DiskIOError(self._unavailable_text())
+
     def _unavailable_text(self) -> str:
         detail = f": {self.unavailable_reason}" if self.unavailable_reason else ""
         return f"volume {self.id} is unavailable{detail}: volume unavailable"
@@ -81,8 +86,7 @@ class NeedleAccess(VolumeFacts):
             NeedleCorruptedError, DiskIOError
             ColdReadError: only with ``nowait``.
         """
-        if self.unavailable:
-            raise DiskIOError(self._unavailable_text())
+        self.require_available()
 
         def look(current: NativeVolume) -> StoredNeedle:
             return load_needle(
@@ -154,6 +158,26 @@ class NeedleAccess(VolumeFacts):
                 )
             except NativeFaultError as fault:
                 raise self._append_error(fault, needle.id, needle.cookie) from None
+
+        return self._with_current(append)
+
+    def append_record(self, key: int, record: bytes | memoryview) -> WriteResult:
+        """Appends a whole record as it is, under an id (weed/storage/volume_write.go: WriteNeedleBlob).
+
+        Its append time becomes that of now, and the id in it is ``key``: upstream leaves the one that
+        was there, so that a damaged index row and a record under two ids look alike.  Nothing is
+        written when the needle has the same content already.
+
+        Raises:
+            as :meth:`write`; the payload is not checked.
+        """
+
+        def append(current: NativeVolume) -> WriteResult:
+            try:
+                done = current.append_record(key, record)
+            except NativeFaultError as fault:
+                raise self._append_error(fault, key, 0) from None
+            return WriteResult(done.offset, done.size, done.unchanged)
 
         return self._with_current(append)
 

@@ -6,10 +6,10 @@ is told in ``since``; how what was sent is applied, in ``received``.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import NamedTuple
 
-from fastvol.errors import DiskIOError, NeedleCorruptedError, reason_of
+from fastvol.errors import DiskIOError, NeedleCorruptedError, StorageError, reason_of
 from fastvol.formats.file_range import FileEndsError
 from fastvol.formats.needle import HEADER_BYTES
 from fastvol.limits import TAIL_CHUNK_BYTES
@@ -47,14 +47,17 @@ def incremental_range(volume: VolumeFacts, since_ns: int) -> tuple[int, int] | N
         return None if start is None else (start, raw.dat_size)
 
 
-def incremental_chunks(volume: VolumeFacts, since_ns: int) -> Iterator[bytes]:
+def incremental_chunks(volume: VolumeFacts, since_ns: int) -> Generator[bytes, None, None]:
     """The raw bytes of :func:`incremental_range`, up to 2 MiB at a time.
 
     Raises:
         StorageError
     """
     with live_files(volume) as raw:
-        start = find_first_since(raw, since_ns)
+        try:
+            start = find_first_since(raw, since_ns)
+        except StorageError as error:
+            raise StorageError(f"fail to locate by appendAtNs {since_ns}: {error}") from error
         at = raw.dat_size if start is None else start
         while at < raw.dat_size:
             try:

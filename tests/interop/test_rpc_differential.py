@@ -4,7 +4,6 @@ The calls are made in order on servers that begin empty. Figures of the machine 
 are left out; what differs on purpose stands in DIFFERENT.
 """
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -12,16 +11,13 @@ from typing import Any, Final
 import grpc
 import pytest
 from cluster import FASTVOL, Server, joined, master_server, started, volume_rpc, volume_server, weed
-from daemons import GRPC_OFFSET, wait_until
-from google.protobuf import text_format
-from google.protobuf.message_factory import GetMessageClass
-from http_calls import CALL_SECONDS_MAX, HOST, put
+from daemons import wait_until
+from http_calls import CALL_SECONDS_MAX, put
+from rpc_caller import Caller
 
 from fastvol.pb import volume_server_pb2 as pb
 
 pytestmark = pytest.mark.interop
-
-_SERVICE: Final = pb.DESCRIPTOR.services_by_name["VolumeServer"]
 
 CALLS: Final[list[tuple[str, str]]] = [
     ("GetState", ""),
@@ -128,52 +124,6 @@ DIFFERENT: Final[dict[tuple[str, str], str]] = {
     ("ReadVolumeFileStatus", "volume_id:4"): _VERSION_2,
 }
 """Calls whose texts differ on purpose, and why; their codes are equal."""
-
-_FIGURES: Final = re.compile(
-    r"\b(all|used|free|self|heap|stack|goroutines|percent_\w+|\w*_ns|\w+_seconds|last_modified"
-    r"|expire_at_sec): [\d.]+ ?"
-)
-
-
-class Caller:
-    """Calls one server and writes down what it answers, without what names the server."""
-
-    def __init__(self, server: Server, master: Server) -> None:
-        self._port = server.port
-        (directory,) = (w[5:] for w in server.command if w.startswith("-dir="))
-        self._names = {
-            str(server.port + GRPC_OFFSET): "GRPC_PORT",
-            str(server.port): "PORT",
-            directory: "DIRECTORY",
-            "4.48 fastvol": "4.48 pypi",
-        }
-        self._master = {
-            "MASTER_GRPC": str(master.port + GRPC_OFFSET),
-            "MASTER": f"{HOST}:{master.port}",
-        }
-
-    def call(self, name: str, text: str) -> tuple[str, str, bool]:
-        """Code, text or message, and whether a request id came back."""
-        for word, value in self._master.items():
-            text = text.replace(word, value)
-        method = _SERVICE.methods_by_name[name]
-        request = text_format.Parse(text, GetMessageClass(method.input_type)())
-        with volume_rpc(self._port) as rpc:
-            try:
-                answer, ended = getattr(rpc, name).with_call(
-                    request, timeout=CALL_SECONDS_MAX, wait_for_ready=True
-                )
-                found = "OK", text_format.MessageToString(answer, as_one_line=True), ended
-            except grpc.RpcError as error:
-                found = error.code().name, str(error.details()), error
-        code, told, ended = found
-        has_id = any(key == "x-amz-request-id" for key, _ in ended.trailing_metadata() or ())
-        return code, self._steady(told), has_id
-
-    def _steady(self, text: str) -> str:
-        for name, word in self._names.items():
-            text = text.replace(name, word)
-        return _FIGURES.sub("", text)
 
 
 def prepare(server: Server) -> None:

@@ -1,0 +1,66 @@
+"""What answers gRPC: the handlers over the store, behind their gates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastvol.rpc.admin import AdminHandlers
+from fastvol.rpc.copy_source import CopySourceHandlers
+from fastvol.rpc.gates import Gates
+from fastvol.rpc.needle import NeedleHandlers
+from fastvol.rpc.needle_records import NeedleRecordHandlers
+from fastvol.rpc.node import NodeFacts, NodeHandlers
+from fastvol.rpc.read_all import ReadAllHandlers
+from fastvol.rpc.service import volume_server_handler
+from fastvol.rpc.tail_source import TailSourceHandlers
+from fastvol.rpc.vacuum import VacuumHandlers
+from fastvol.rpc.volume_status import VolumeStatusHandlers
+from fastvol.store.vacuuming import Vacuuming
+from fastvol.version import full_version
+
+if TYPE_CHECKING:
+    from fastvol.config import Config
+    from fastvol.http.access import Access
+    from fastvol.observability.counts import Counts
+    from fastvol.observability.operation_stats import OperationStats
+    from fastvol.server.membership import Membership
+    from fastvol.store.store import Store
+
+
+def rpc_handler(
+    config: Config,
+    store: Store,
+    access: Access,
+    membership: Membership | None,
+    *,
+    operations: OperationStats,
+    counts: Counts,
+) -> Any:
+    """The VolumeServer service; without ``membership`` there is no master to tell or to ask."""
+
+    def is_white_listed(host: str) -> bool:
+        return access.rules.white_list.allows(
+            host
+        )  # the rules of now: they are read anew on SIGHUP
+
+    gates = Gates(
+        is_white_listed,
+        lambda: store.state.maintenance,
+        store.server_id,
+    )
+    masters = membership.masters if membership is not None else None
+    heartbeat = membership.heartbeat if membership is not None else None
+    facts = NodeFacts(full_version(store.usual_offset_width()), config.data_center, config.rack)
+    vacuuming = Vacuuming(store, bytes_per_second=config.compaction_bytes_per_second)
+    return volume_server_handler(
+        gates,
+        AdminHandlers(store, masters, gates).table(),
+        NodeHandlers(store, masters, heartbeat, facts).table(),
+        VolumeStatusHandlers(store).table(),
+        NeedleHandlers(store).table(),
+        NeedleRecordHandlers(store, counts).table(),
+        CopySourceHandlers(store).table(),
+        TailSourceHandlers(store).table(),
+        ReadAllHandlers(store, counts).table(),
+        VacuumHandlers(store, vacuuming, operations.vacuum).table(),
+    )
