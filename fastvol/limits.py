@@ -250,6 +250,11 @@ TAIL_CHUNK_BYTES: Final = 2 * MIB
 TAIL_POLL_SECONDS: Final = 2.0
 """Whoever follows a volume is told what is new so often."""
 
+ADDRESS_LOOKUP_SECONDS: Final = 2.0
+"""For resolving the name of a server that a caller points this one at."""
+COPY_REPORT_BYTES: Final = 128 * MIB
+"""Whoever has a volume copied or vacuumed is told after so many bytes."""
+
 # --- metrics --------------------------------------------------------------------------------------
 METRICS_METHODS_MAX: Final = 32
 """HTTP methods with series of their own; a client may make up any number of them."""

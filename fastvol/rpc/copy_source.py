@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Final
 from fastvol.errors import InvalidRequestError, StorageError, reason_of
 from fastvol.formats.file_names import base_name
 from fastvol.formats.go_numbers import quote
+from fastvol.formats.protobuf_wire import bytes_head, number_field
 from fastvol.limits import TAIL_CHUNK_BYTES
 from fastvol.pb import volume_server_pb2 as pb
 from fastvol.rpc.service import Handler
 from fastvol.rpc.volumes import mounted_volume, readable_volume
-from fastvol.rpc.wire import bytes_head, number_field
 from fastvol.volume.files import INDEX_SIDE
 from fastvol.volume.tail import incremental_chunks
 

@@ -7,12 +7,12 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from fastvol.formats.needle import Needle
+from fastvol.formats.protobuf_wire import bytes_field, number_field
 from fastvol.observability.counts import Counts, Total
 from fastvol.pb import volume_server_pb2 as pb
 from fastvol.rpc.needle import masked_crc
 from fastvol.rpc.service import Handler
 from fastvol.rpc.volumes import readable_volume
-from fastvol.rpc.wire import bytes_field, number_field
 from fastvol.volume.live_needles import live_needles
 
 if TYPE_CHECKING:

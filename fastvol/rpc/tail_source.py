@@ -13,12 +13,12 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from fastvol.errors import StorageError
+from fastvol.formats.protobuf_wire import bytes_field, number_field
 from fastvol.limits import TAIL_POLL_SECONDS
 from fastvol.pb import volume_server_pb2 as pb
 from fastvol.rpc.service import Handler
 from fastvol.rpc.status import wrap
 from fastvol.rpc.volumes import readable_volume
-from fastvol.rpc.wire import bytes_field, number_field
 from fastvol.volume.tail import TailCursor
 
 if TYPE_CHECKING:

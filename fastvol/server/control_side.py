@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastvol.rpc.admin import AdminHandlers
 from fastvol.rpc.copy_source import CopySourceHandlers
+from fastvol.rpc.copy_target import CopyTargetHandlers
 from fastvol.rpc.gates import Gates
 from fastvol.rpc.needle import NeedleHandlers
 from fastvol.rpc.needle_records import NeedleRecordHandlers
@@ -19,6 +20,7 @@ from fastvol.store.vacuuming import Vacuuming
 from fastvol.version import full_version
 
 if TYPE_CHECKING:
+    from fastvol.cluster.channel import ChannelPool
     from fastvol.config import Config
     from fastvol.http.access import Access
     from fastvol.observability.counts import Counts
@@ -35,8 +37,12 @@ def rpc_handler(
     *,
     operations: OperationStats,
     counts: Counts,
+    channels: ChannelPool,
 ) -> Any:
-    """The VolumeServer service; without ``membership`` there is no master to tell or to ask."""
+    """The VolumeServer service; without ``membership`` there is no master to tell or to ask.
+
+    ``channels`` belong to the control plane, which also serves this.
+    """
 
     def is_white_listed(host: str) -> bool:
         return access.rules.white_list.allows(
@@ -60,6 +66,13 @@ def rpc_handler(
         NeedleHandlers(store).table(),
         NeedleRecordHandlers(store, counts).table(),
         CopySourceHandlers(store).table(),
+        CopyTargetHandlers(
+            store,
+            channels,
+            masters,
+            bytes_per_second=config.maintenance_bytes_per_second,
+            trusts_callers=config.allow_untrusted_remote_endpoints,
+        ).table(),
         TailSourceHandlers(store).table(),
         ReadAllHandlers(store, counts).table(),
         VacuumHandlers(store, vacuuming, operations.vacuum).table(),

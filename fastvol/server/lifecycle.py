@@ -150,7 +150,8 @@ class _Server:
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
         workers = ThreadPoolExecutor(HTTP_WORKERS_MAX, thread_name_prefix="http-worker")
-        peers = self._peers(data)
+        channels = ChannelPool() if self._membership is None else self._membership.channels
+        peers = self._peers(data, channels)
         plane = data.plane(loop, workers, peers)
         reload = Reload(self._config, self._store, self._access, data.choose_fast_paths)
         for number in _STOP_SIGNALS:
@@ -164,6 +165,7 @@ class _Server:
                 self._membership,
                 operations=self._metrics.operations,
                 counts=data.counts,
+                channels=channels,
             )
         )
         for listener, public in self._listeners:
@@ -184,16 +186,15 @@ class _Server:
         await self._stop(plane, workers)
         await peers.close()
 
-    def _peers(self, data: DataSide) -> Peers:
-        config, membership = self._config, self._membership
+    def _peers(self, data: DataSide, channels: ChannelPool) -> Peers:
+        config = self._config
         lookup: Lookup
-        if membership is None:
-            channels = ChannelPool()
+        if self._membership is None:
             lookup = SingleNodeLookup(
                 self._store, address=config.address, grpc_port=config.grpc_port
             )
         else:
-            channels, lookup = membership.channels, membership.masters
+            lookup = self._membership.masters
         return Peers(
             config.address, self._control, lookup, channels, data.counts, tls=self._peer_tls
         )

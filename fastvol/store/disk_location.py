@@ -11,7 +11,7 @@ from fastvol.formats import disk_type
 from fastvol.store.directory_lock import DirectoryLock
 from fastvol.store.directory_uuid import directory_uuid
 from fastvol.store.free_space import DiskStatus, SpaceWatch, disk_status
-from fastvol.volume.files import VolumeFiles
+from fastvol.volume.files import INCOMING_SUFFIX, VolumeFiles, remove_files
 
 if TYPE_CHECKING:
     from fastvol.store.options import LocationOptions
@@ -59,6 +59,12 @@ class DiskLocation:
             raise StorageError(
                 f"index directory {self.index_directory}: {reason_of(error)}"
             ) from error
+
+    def remove_leftovers(self) -> None:
+        """Removes files that copies from other servers have left when they broke off."""
+        for directory in {self.directory, self.index_directory}:
+            with os.scandir(directory) as entries:
+                remove_files(Path(e.path) for e in entries if e.name.endswith(INCOMING_SUFFIX))
 
     def close(self) -> None:
         """Gives the directory up."""

@@ -41,15 +41,25 @@ class Placement:
             raise NoSpaceError("No more free space left")
         return min(candidates, key=self._local_count)
 
-    def for_copied_volume(self, disk_type: str) -> DiskLocation | None:
+    def for_copied_volume(
+        self, disk_type: str, volume_id: int, needed_bytes: int
+    ) -> DiskLocation | None:
         """The location of this disk type with the most free slots; None when all are full.
 
-        Here an automatic maximum that is not known yet means no room.
+        A copy that is there already makes room for its successor.  Here an automatic maximum that is
+        not known yet means no room.
         """
+
+        def slots(location: DiskLocation) -> int:
+            present = self._table.copy_on(location.disk_id, volume_id)
+            return self._free_slots(location) + (present is not None)
+
         candidates = [
-            location for location in self._usable(disk_type) if self._free_slots(location) > 0
+            location
+            for location in self._usable(disk_type)
+            if slots(location) > 0 and location.status().free > needed_bytes
         ]
-        return max(candidates, key=self._free_slots, default=None)
+        return max(candidates, key=slots, default=None)
 
     def _usable(self, disk_type: str) -> Iterable[DiskLocation]:
         wanted = disk_types.normalize(disk_type)

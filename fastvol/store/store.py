@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -47,13 +47,14 @@ from fastvol.store.volume_table import VolumeTable
 from fastvol.volume.volume import Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from fastvol.formats.replica_placement import ReplicaPlacement
     from fastvol.formats.ttl import TTL
     from fastvol.store.factories import CreateVolume, OpenVolume
     from fastvol.store.free_space import DiskStatus
+    from fastvol.store.incoming import IncomingVolume
     from fastvol.store.options import StoreOptions
 
 __all__ = [
@@ -106,6 +107,8 @@ class Store:
         self._create_volume = create_volume or partial(Volume.create, index=options.index)
         self._locks = KeyedLocks()
         self._placing = threading.Lock()
+        self._receiving: set[int] = set()
+        """Ids of volumes on their way here; each is changed under the lock of its id."""
         self._loader = VolumeLoader(
             self.table,
             self._locks,
@@ -134,6 +137,7 @@ class Store:
             for location in self.locations:
                 location.open()
                 undo.callback(location.close)
+                location.remove_leftovers()
             self.state.load()
             undo.callback(self._remover.close_all)
             self.load_new_volumes()
@@ -247,9 +251,11 @@ class Store:
         """Adapts automatic maxima to the free space; True when one changed."""
         return self._placement.adjust_maxima(self.volume_size_limit, preallocated=self.preallocate)
 
-    def find_free_location(self, disk_type: str) -> DiskLocation | None:
+    def find_free_location(
+        self, disk_type: str, volume_id: int = 0, needed_bytes: int = 0
+    ) -> DiskLocation | None:
         """Where a copied volume of this disk type may go; None when there is no room."""
-        return self._placement.for_copied_volume(disk_type)
+        return self._placement.for_copied_volume(disk_type, volume_id, needed_bytes)
 
     def usual_offset_width(self, location: DiskLocation | None = None) -> int:
         """Bytes of an offset in volumes that do not tell, and in new ones.
@@ -285,7 +291,7 @@ class Store:
         if "/" in collection:
             raise StorageError(f"invalid collection name {collection!r}: it would be a path")
         with self._locks.hold(volume_id), self._placing:
-            if self.table.find(volume_id) is not None:
+            if self.table.find(volume_id) is not None or volume_id in self._receiving:
                 raise VolumeExistsError(f"Volume Id {volume_id} already exists!")
             location = self._placement.for_new_volume(disk_type)
             volume = self._create_volume(
@@ -322,6 +328,68 @@ class Store:
         damage = self._loader.damage_of(volume_id)
         reason = f": {damage}" if damage else ""
         raise StorageError(f"volume {volume_id} not found on disk{reason}")
+
+    @contextmanager
+    def receiving(self, volume_id: int) -> Iterator[None]:
+        """While a copy of a volume is on its way here, the one that it will replace takes no change.
+
+        :exc:`VolumeExistsError` when another one is on its way already.
+        """
+        with self._locks.hold(volume_id):
+            if volume_id in self._receiving:
+                raise VolumeExistsError(
+                    f"volume {volume_id} is being copied to this server already"
+                )
+            self._receiving.add(volume_id)
+            for volume in self.table.copies(volume_id):
+                volume.set_being_replaced(True)
+        try:
+            yield
+        finally:
+            with self._locks.hold(volume_id):
+                self._receiving.discard(volume_id)
+                for volume in self.table.copies(volume_id):
+                    volume.set_being_replaced(False)
+
+    def adopt_volume(
+        self, incoming: IncomingVolume, note: str, check: Callable[[Volume], None]
+    ) -> None:
+        """Mounts a volume that came whole, in the place of every copy that is here, and announces it.
+
+        ``note`` tells an operator what a crash broke off; ``check`` raises :exc:`StorageError` when
+        what was mounted is not what was sent.  :exc:`StorageError`: whatever failed, either the old
+        copies are as they were or the volume is not here any more.
+        """
+        volume_id = incoming.volume_id
+        with self._locks.hold(volume_id):
+            if self.table.find(volume_id) is not None:
+                try:
+                    self.delete_volume(volume_id, keep_remote_data=True)
+                except StorageError as error:
+                    raise StorageError(
+                        f"failed to delete existing volume {volume_id}: {error}"
+                    ) from error
+            incoming.put_in_place(note)
+            try:
+                volume = self._mount_checked(incoming, check)
+            except StorageError:
+                incoming.remove_placed()
+                raise
+            self._announce(event_of("new", volume))
+
+    def _mount_checked(self, incoming: IncomingVolume, check: Callable[[Volume], None]) -> Volume:
+        volume_id = incoming.volume_id
+        volume = self._loader.mount(incoming.location, volume_id, incoming.files.collection)
+        if volume is None:
+            damage = self._loader.damage_of(volume_id)
+            raise StorageError(damage or f"volume {volume_id} not found on disk")
+        try:
+            check(volume)
+        except StorageError:
+            self.table.remove(volume)
+            volume.close()
+            raise
+        return volume
 
     # --- removing -----------------------------------------------------------------------------
 

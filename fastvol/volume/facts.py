@@ -216,6 +216,13 @@ class VolumeFacts:
     def disk_space_low(self, low: bool) -> None:
         self._gate.set_disk_space_low(low)
 
+    def set_being_replaced(self, replaced: bool) -> None:
+        """Takes no change while a copy that will take its place is on its way.
+
+        Waits for the change under way.
+        """
+        self._gate.set_being_replaced(replaced)
+
     @property
     def read_only(self) -> bool:
         """Takes no writes, for whatever reason."""

@@ -22,6 +22,8 @@ DATA_SIDE: Final = (".dat", ".vif", ".cpd", ".cpc", ".note", ".unavailable")
 DERIVED_MAPS: Final = (".sdx", ".ldb", ".rdb")
 """Built from the index, by any server, and only good for the index that they were built from."""
 INDEX_SIDE: Final = (".idx", ".idx.tmp", ".cpx", ".cpldb", ".sdx.tmp", *DERIVED_MAPS)
+INCOMING_SUFFIX: Final = ".incoming"
+"""Of a file that another server is sending, until the whole volume is here."""
 LEFTOVERS: Final = (".note", ".unavailable", ".cpd", ".cpx", ".cpc", ".idx.tmp", ".cpldb")
 """What an earlier volume of the same id may have left, and what would harm a new one."""
 

@@ -16,4 +16,5 @@ class ReadOnlyReason:
 MARKED: Final = "marked read-only by an operator"
 PERSISTED: Final = "its .vif says read-only"
 FILE_MODE: Final = "a file of it is not writable for its owner"
+BEING_REPLACED: Final = "a copy from another server is about to replace it"
 DISK_LOW: Final = "free disk space is below the minimum"

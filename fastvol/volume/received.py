@@ -117,7 +117,7 @@ class IncrementalResult:
     dat_size: int
 
 
-def write_chunks(fd: int, at: int, chunks: Iterable[bytes]) -> int:
+def write_chunks(fd: int, at: int, chunks: Iterable[bytes | memoryview]) -> int:
     """Writes every byte from offset ``at`` on; returns the offset behind the last one."""
     for chunk in chunks:
         view = memoryview(chunk)

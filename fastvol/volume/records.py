@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from fastvol.errors import DiskIOError, NeedleCorruptedError, StorageError, reason_of
+from fastvol.formats.file_id import hex_of_hex
 from fastvol.formats.file_range import FileEndsError, read_exactly
 from fastvol.formats.needle import HEADER_BYTES, SIZE_MAX, actual_size, decode, decode_header
 
@@ -57,7 +58,7 @@ def read_meta(volume: NeedleAccess, offset: int, size: int) -> Needle:
     assert header is not None
     found_size = header.size - 2**32 if header.size > SIZE_MAX else header.size
     if found_size != size:
-        key = str(header.key).encode().hex()
+        key = hex_of_hex(header.key)
         raise NeedleCorruptedError(
             f"size mismatch for entry at offset {offset}: found id {key} size {found_size}, "
             f"expected size {size}"

@@ -2,12 +2,14 @@
 
 Theory of operation
 -------------------
-Three facts close a volume, each with its own owner; a volume takes a change when none forbids it:
+Four facts close a volume, each with its own owner; a volume takes a change when none forbids it:
 
 * *damage*: set by opening, or by an I/O error that leaves the files in doubt; taken away by opening
   the files anew; forbids writes and deletes.
 * *a mark*: set by an operator or the ``.vif``, taken away by an operator; forbids writes, and
   deletes unless it allows them.
+* *a replacement*: set and taken away by whoever receives a copy that will take its place; forbids
+  writes and deletes, which would go with it.
 * *a full disk*: set and taken away by the watcher of the disk; forbids writes.
 
 Readers of the properties take no lock; whoever changes a fact holds one until the C volume has the
@@ -21,7 +23,7 @@ import threading
 from fastvol._cffi import volume as native
 from fastvol._cffi.volume import NativeVolume
 from fastvol.volume.opening import OpenedVolume
-from fastvol.volume.reasons import DISK_LOW, MARKED, ReadOnlyReason
+from fastvol.volume.reasons import BEING_REPLACED, DISK_LOW, MARKED, ReadOnlyReason
 
 
 def shut_off(volume: NativeVolume) -> None:
@@ -44,6 +46,7 @@ class WriteGate:
         "_mark",
         "_mark_allows_deletes",
         "_native",
+        "_replaced",
         "_replicated",
         "_unavailable",
     )
@@ -58,6 +61,7 @@ class WriteGate:
         self._mark = opened.persisted_mark
         self._mark_allows_deletes = opened.no_write_can_delete
         self._replicated = _is_replicated(opened)
+        self._replaced: ReadOnlyReason | None = None
         self._disk_low = ReadOnlyReason(DISK_LOW) if disk_space_low else None
         self._apply()
 
@@ -69,7 +73,8 @@ class WriteGate:
     @property
     def no_write_or_delete(self) -> bool:
         """Takes no change at all."""
-        return bool(self._damage) or (self._mark is not None and not self._mark_allows_deletes)
+        marked = self._mark is not None and not self._mark_allows_deletes
+        return bool(self._damage) or marked or self._replaced is not None
 
     @property
     def no_write_can_delete(self) -> bool:
@@ -84,13 +89,14 @@ class WriteGate:
     @property
     def read_only(self) -> bool:
         """Takes no writes, for whatever reason."""
-        return bool(self._damage) or self._mark is not None or self._disk_low is not None
+        facts = (self._mark, self._replaced, self._disk_low)
+        return bool(self._damage) or any(fact is not None for fact in facts)
 
     @property
     def reasons(self) -> list[ReadOnlyReason]:
         """All causes at this moment."""
         with self._lock:
-            found = [*self._damage, self._mark, self._disk_low]
+            found = [*self._damage, self._mark, self._replaced, self._disk_low]
         return [reason for reason in found if reason is not None]
 
     def set_disk_space_low(self, low: bool) -> None:
@@ -99,6 +105,12 @@ class WriteGate:
             if low != self.disk_space_low:
                 self._disk_low = ReadOnlyReason(DISK_LOW) if low else None
                 self._apply()
+
+    def set_being_replaced(self, replaced: bool) -> None:
+        """Whether a copy that will take the volume's place is on its way."""
+        with self._lock:
+            self._replaced = ReadOnlyReason(BEING_REPLACED) if replaced else None
+            self._apply()
 
     def damage(self, words: str) -> None:
         """The files are in doubt."""
