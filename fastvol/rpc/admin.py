@@ -17,6 +17,7 @@ from fastvol.errors import (
     VolumeExistsError,
     VolumeNotFoundError,
 )
+from fastvol.formats.go_numbers import quote
 from fastvol.formats.replica_placement import ReplicaPlacement
 from fastvol.formats.ttl import TTL
 from fastvol.pb import volume_server_pb2 as pb
@@ -46,6 +47,8 @@ class AdminHandlers:
             "AllocateVolume": self.allocate_volume,
             "VolumeMount": self.mount_volume,
             "VolumeUnmount": self.unmount_volume,
+            "VolumeConfigure": self.configure_volume,
+            "VolumeConsolidateIndex": self.consolidate_index,
             "VolumeDelete": self.delete_volume,
             "DeleteCollection": self.delete_collection,
             "VolumeMarkReadonly": self.mark_read_only,
@@ -87,6 +90,42 @@ class AdminHandlers:
         """Close a volume on all disks and keep its files; waits for a running vacuum."""
         self._store.unmount_volume(request.volume_id)
         return pb.VolumeUnmountResponse()
+
+    def configure_volume(self, request: pb.VolumeConfigureRequest) -> pb.VolumeConfigureResponse:
+        """Change the replication; what goes wrong is told in an answer that says OK.
+
+        The volume is unmounted meanwhile, and the master hears of both.
+        """
+        asked = _text_of(request)
+        try:
+            ReplicaPlacement.parse(request.replication)
+        except ValueError as error:
+            return pb.VolumeConfigureResponse(
+                error=f"volume configure replication {asked}: {error}"
+            )
+        volume_id = request.volume_id
+        self._store.unmount_volume(volume_id)
+        try:
+            self._store.configure_volume(volume_id, request.replication)
+        except StorageError as error:
+            failure = f"volume configure {asked}: {error}"
+            try:
+                self._store.mount_volume(volume_id)
+            except StorageError as again:
+                failure += f". Also failed to restore mount: {again}"
+            return pb.VolumeConfigureResponse(error=failure)
+        try:
+            self._store.mount_volume(volume_id)
+        except StorageError as error:
+            return pb.VolumeConfigureResponse(error=f"volume configure mount {asked}: {error}")
+        return pb.VolumeConfigureResponse()
+
+    def consolidate_index(
+        self, request: pb.VolumeConsolidateIndexRequest
+    ) -> pb.VolumeConsolidateIndexResponse:
+        """Move an index that lies beside its data to the directory for indexes."""
+        self._store.consolidate_index(request.volume_id)
+        return pb.VolumeConsolidateIndexResponse()
 
     def delete_volume(self, request: pb.VolumeDeleteRequest) -> pb.VolumeDeleteResponse:
         """Remove a volume and its files from all disks, if its conditions hold."""
@@ -149,3 +188,13 @@ class AdminHandlers:
     async def _tell_master(self, identity: VolumeIdentity, *, read_only: bool) -> None:
         if self._masters is not None:
             await self._masters.notify_read_only(identity, read_only=read_only)
+
+
+def _text_of(request: pb.VolumeConfigureRequest) -> str:
+    """A request as Go prints it."""
+    fields = []
+    if request.volume_id:
+        fields.append(f"volume_id:{request.volume_id}")
+    if request.replication:
+        fields.append(f"replication:{quote(request.replication)}")
+    return "  ".join(fields)

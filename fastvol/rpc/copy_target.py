@@ -25,8 +25,8 @@ from fastvol.formats import file_names
 from fastvol.limits import COPY_REPORT_BYTES, MIB
 from fastvol.pb import volume_server_pb2 as pb
 from fastvol.rpc.service import Handler
+from fastvol.rpc.source_guard import check_source
 from fastvol.rpc.status import StatusError, wrap
-from fastvol.security.address_guard import checked_target
 from fastvol.store.incoming import IncomingVolume
 from fastvol.volume.last_append import last_append_ns
 from fastvol.volume.received import write_chunks
@@ -76,7 +76,7 @@ class CopyTargetHandlers:
         """Fetches a volume, mounts it, and tells the append time of its last record."""
         source = ServerAddress(request.source_data_node)
         if not self._trusts_callers:
-            await check_source(source, f"invalid source data node {source}: ")
+            await check_source(source.text, "source data node")
         rate = request.io_byte_per_second
         copy = _VolumeCopy(
             self._store,
@@ -110,14 +110,6 @@ async def to_the_end(work: Callable[..., object], *arguments: object) -> None:
     except asyncio.CancelledError:
         await asyncio.wait((running,))
         raise
-
-
-async def check_source(source: ServerAddress, prefix: str) -> None:
-    """Refuses an address that a caller must not have this server dial; StatusError."""
-    try:
-        await checked_target(source.grpc if source.text.strip() else source.text)
-    except FastvolError as error:
-        raise wrap(prefix, error) from error
 
 
 class _VolumeCopy:

@@ -26,6 +26,7 @@ _IPv4 = ipaddress.IPv4Address
 _IPv6 = ipaddress.IPv6Address
 _Address = _IPv4 | _IPv6
 
+_UNKNOWN_HOST: Final = (socket.EAI_NONAME, socket.EAI_NODATA)
 _METADATA_HOSTS: Final = ("metadata", "metadata.google.internal")
 _METADATA_ADDRESS: Final = _IPv4("169.254.169.254")
 _LINK_LOCAL: Final = tuple(
@@ -180,7 +181,8 @@ async def _resolve(host: str, doing: str) -> list[_Address]:
         async with asyncio.timeout(ADDRESS_LOOKUP_SECONDS):
             found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        unknown = isinstance(error, socket.gaierror) and error.errno in _UNKNOWN_HOST
+        reason = "no such host" if unknown else getattr(error, "strerror", None) or str(error)
         raise InvalidRequestError(f"{doing}: lookup {host}: {reason}") from error
     except TimeoutError as error:
         raise InvalidRequestError(f"{doing}: lookup {host}: i/o timeout") from error

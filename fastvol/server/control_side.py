@@ -12,8 +12,10 @@ from fastvol.rpc.needle import NeedleHandlers
 from fastvol.rpc.needle_records import NeedleRecordHandlers
 from fastvol.rpc.node import NodeFacts, NodeHandlers
 from fastvol.rpc.read_all import ReadAllHandlers
+from fastvol.rpc.receive_file import ReceiveFileHandlers
 from fastvol.rpc.service import volume_server_handler
 from fastvol.rpc.tail_source import TailSourceHandlers
+from fastvol.rpc.tail_target import TailTargetHandlers
 from fastvol.rpc.vacuum import VacuumHandlers
 from fastvol.rpc.volume_status import VolumeStatusHandlers
 from fastvol.store.vacuuming import Vacuuming
@@ -58,6 +60,7 @@ def rpc_handler(
     heartbeat = membership.heartbeat if membership is not None else None
     facts = NodeFacts(full_version(store.usual_offset_width()), config.data_center, config.rack)
     vacuuming = Vacuuming(store, bytes_per_second=config.compaction_bytes_per_second)
+    trusts_callers = config.allow_untrusted_remote_endpoints
     return volume_server_handler(
         gates,
         AdminHandlers(store, masters, gates).table(),
@@ -71,9 +74,11 @@ def rpc_handler(
             channels,
             masters,
             bytes_per_second=config.maintenance_bytes_per_second,
-            trusts_callers=config.allow_untrusted_remote_endpoints,
+            trusts_callers=trusts_callers,
         ).table(),
+        ReceiveFileHandlers(store).table(),
         TailSourceHandlers(store).table(),
+        TailTargetHandlers(store, channels, trusts_callers=trusts_callers).table(),
         ReadAllHandlers(store, counts).table(),
         VacuumHandlers(store, vacuuming, operations.vacuum).table(),
     )

@@ -7,6 +7,7 @@ A volume is known by its ``.idx`` or ``.vif`` in the data directory.  Other than
 
 import logging
 import os
+import re
 from collections import defaultdict
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -21,6 +22,7 @@ from fastvol.volume.files import DATA_SIDE, INDEX_SIDE, VolumeFiles, remove_file
 
 log = logging.getLogger(__name__)
 
+_SHARD_EXTENSION: Final = re.compile(r"\.ec(?:[0-2][0-9]|3[01])", re.ASCII)
 _NAMING: Final = (file_names.IDX, file_names.VIF)
 
 
@@ -91,6 +93,29 @@ def is_erasure_coded(files: VolumeFiles) -> bool:
     return any(
         path.exists() and path.stat().st_size > 0 for path in files.everywhere([file_names.ECX])
     )
+
+
+def has_shards(directory: Path, volume_id: int) -> bool:
+    """Whether a directory has a shard, with content, of this volume of any collection.
+
+    A directory that cannot be listed counts as one that has.
+    """
+    try:
+        with os.scandir(directory) as entries:
+            return any(_is_shard_of(entry, volume_id) for entry in entries)
+    except OSError as error:
+        log.error("look for shards of volume %d: %s", volume_id, reason_of(error))
+        return True
+
+
+def _is_shard_of(entry: os.DirEntry[str], volume_id: int) -> bool:
+    stem, extension = os.path.splitext(entry.name)  # noqa: PTH122
+    if not _SHARD_EXTENSION.fullmatch(extension):
+        return False
+    try:
+        return parse_base_name(stem)[1] == volume_id and entry.stat().st_size > 0
+    except ValueError:
+        return False
 
 
 def judge(files: VolumeFiles, *, mounting: bool) -> Verdict:

@@ -6,10 +6,12 @@ Sources of the rules: ``weed/storage/store.go``: addVolume, FindFreeLocation, Ma
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from fastvol.errors import NoSpaceError
 from fastvol.formats import disk_type as disk_types
+from fastvol.formats import file_names
+from fastvol.store.discovery import has_shards
 from fastvol.store.reports import is_local
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from fastvol.store.disk_location import DiskLocation
     from fastvol.store.volume_table import VolumeTable
     from fastvol.volume.volume import Volume
+
+_SLOTS_UNLIMITED: Final = 1 << 30
 
 
 class Placement:
@@ -60,6 +64,37 @@ class Placement:
             if slots(location) > 0 and location.status().free > needed_bytes
         ]
         return max(candidates, key=slots, default=None)
+
+    def for_staged_volume(self, disk_type: str, volume_id: int) -> DiskLocation | None:
+        """As for a copied one, where no shard of that volume lies; None when there is no room."""
+        candidates = [
+            location
+            for location in self._usable(disk_type)
+            if self._free_slots(location) > 0 and not has_shards(location.directory, volume_id)
+        ]
+        return max(candidates, key=self._free_slots, default=None)
+
+    def for_shards(self, collection: str, volume_id: int) -> DiskLocation | None:
+        """Where shards of an erasure-coded volume go: beside their index, else on a hard disk.
+
+        (weed/storage/store_ec.go: FindEcShardTargetLocation.)  None when there is no room.
+        """
+
+        def rank(location: DiskLocation) -> tuple[bool, bool, int]:
+            has_index = location.files(collection, volume_id).data(file_names.ECX).exists()
+            return has_index, location.disk_type == disk_types.normalize(""), slots(location)
+
+        def slots(location: DiskLocation) -> int:
+            if location.max_volume_count <= 0:
+                return _SLOTS_UNLIMITED
+            return self._free_slots(location)
+
+        candidates = [
+            location
+            for location in self._locations
+            if location.takes_volumes() and slots(location) > 0
+        ]
+        return max(candidates, key=rank, default=None)
 
     def _usable(self, disk_type: str) -> Iterable[DiskLocation]:
         wanted = disk_types.normalize(disk_type)

@@ -257,6 +257,14 @@ class Store:
         """Where a copied volume of this disk type may go; None when there is no room."""
         return self._placement.for_copied_volume(disk_type, volume_id, needed_bytes)
 
+    def find_staging_location(self, disk_type: str, volume_id: int) -> DiskLocation | None:
+        """Where files of a volume that is being put together may go; None when there is no room."""
+        return self._placement.for_staged_volume(disk_type, volume_id)
+
+    def find_shard_location(self, collection: str, volume_id: int) -> DiskLocation | None:
+        """Where shards of an erasure-coded volume may go; None when there is no room."""
+        return self._placement.for_shards(collection, volume_id)
+
     def usual_offset_width(self, location: DiskLocation | None = None) -> int:
         """Bytes of an offset in volumes that do not tell, and in new ones.
 
@@ -469,6 +477,18 @@ class Store:
                     _store_replication(files.data(file_names.VIF), volume_id, replication)
                     return
         raise StorageError(f"volume {volume_id} not found on disk")
+
+    def consolidate_index(self, volume_id: int) -> None:
+        """Moves an index that lies beside its data to the index directory (ConsolidateVolumeIndex).
+
+        The volume is read and written as before.  :exc:`VolumeNotFoundError`, :exc:`StorageError`.
+        """
+        with self._locks.hold(volume_id):
+            volume = self.table.find(volume_id)
+            if volume is None:
+                raise VolumeNotFoundError(f"volume {volume_id} not found on disk")
+            if volume.consolidate_index():
+                self.table.refresh(volume)
 
     def _announce(self, event: VolumeEvent) -> None:
         self.on_volume_event(event)

@@ -1,11 +1,12 @@
 """Putting a new index in the place of an old one, so that a crash leaves one or the other."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from fastvol.formats.durable_file import FILE_MODE, sync_directory
-from fastvol.volume.files import DERIVED_MAPS, VolumeFiles, remove_files
+from fastvol.volume.files import DERIVED_MAPS, VolumeFiles, remove_files, storage_errors
 
 
 @contextmanager
@@ -30,3 +31,27 @@ def replaced_index(files: VolumeFiles) -> Iterator[int]:
         temporary.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+def copy_index(files: VolumeFiles, to: VolumeFiles) -> None:
+    """Copies the index, durably, to the directory of the other names.
+
+    Raises:
+        StorageError: nothing is changed.
+    """
+    with storage_errors(files), replaced_index(to) as fd, files.index(".idx").open("rb") as source:
+        with os.fdopen(fd, "wb", closefd=False) as target:
+            shutil.copyfileobj(source, target)
+        shutil.copystat(source.name, to.index(".idx.tmp"))
+
+
+def remove_index(files: VolumeFiles) -> None:
+    """Removes an index, of which there is a copy elsewhere, with the maps made from it.
+
+    Raises:
+        StorageError
+    """
+    with storage_errors(files):
+        files.index(".idx").unlink()
+        remove_files([files.index(extension) for extension in DERIVED_MAPS])
+        sync_directory(files.index_directory)

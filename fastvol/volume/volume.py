@@ -25,6 +25,7 @@ from fastvol.volume.compaction import Compaction
 from fastvol.volume.creation import check_version, create_volume
 from fastvol.volume.figures import NeedleCounters
 from fastvol.volume.files import VolumeFiles, remove_volume_files
+from fastvol.volume.index_replacement import copy_index, remove_index
 from fastvol.volume.needle_access import NeedleAccess
 from fastvol.volume.needles import BusyVolumeError, StoredNeedle, WouldWaitError, WriteResult
 from fastvol.volume.opening import OpenedVolume, open_volume
@@ -223,6 +224,50 @@ class Volume(NeedleAccess):
         except OSError as error:
             raise StorageError(f"volume {self.id} persist {doing}: {error}") from error
         self.info = info
+
+    # --- its index ----------------------------------------------------------------------------
+
+    def consolidate_index(self) -> bool:
+        """Moves an index that lies beside the data to the directory that is meant for it.
+
+        Returns:
+            Whether :attr:`native` is another object now.
+
+        Raises:
+            StorageError: a vacuum is at work, or the files cannot be moved or opened anew.
+        """
+        with self._admin_lock:
+            files = self._files
+            if files.index_directory == files.configured_index_directory:
+                return False
+            if self.compacting:
+                raise StorageError(f"volume {self.id} is compacting")
+            self._compaction.drop()
+            old = self.native
+            with self._writers_waiting(old):
+                self.sync()
+                self._move_index(old)
+            return True
+
+    def _move_index(self, old: NativeVolume) -> None:
+        files = self._files
+        moved = dataclasses.replace(files, index_directory=files.configured_index_directory)
+        copy_index(files, moved)  # while both are there, an opening takes the one beside the data
+        old.retire_map()
+        try:
+            remove_index(files)
+            opened = open_volume(
+                moved,
+                default_offset_width=self.offset_width,
+                index=self._index,
+                for_writing=not self._must_reopen,
+                append_times_above=old.stat().last_append_ns,
+            )
+            self._replace(old, opened)
+        except BaseException as error:
+            text = f"its index could not be moved: {error}"
+            self.forbid_changes(text)
+            raise StorageError(f"volume {self.id}: {text}") from error
 
     # --- vacuum -------------------------------------------------------------------------------
 

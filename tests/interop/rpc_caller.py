@@ -60,7 +60,8 @@ class Caller:
     def _steady(self, text: str) -> str:
         for name, word in self._names.items():
             text = text.replace(name, word)
-        return _FIGURES.sub("", text)
+        # Between the fields of a message Go prints one space or two, to its own liking.
+        return _FIGURES.sub("", text.replace("  replication", " replication"))
 
 
 def _text(message: Any) -> str:

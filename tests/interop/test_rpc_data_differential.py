@@ -105,13 +105,95 @@ CALLS: Final[list[tuple[str, str]]] = [
     ("ReadAllNeedles", ""),
     ("ReadAllNeedles", "volume_ids:2 volume_ids:9 volume_ids:1"),
     ("ReadAllNeedles", "volume_ids:3"),
+    # Files put here.
+    ("ReceiveFile", "file_content:'abc'"),
+    ("ReceiveFile", ""),
+    ("ReceiveFile", "info{volume_id:1 ext:'.new'};;file_content:'abc';;file_content:'def'"),
+    ("CopyFile", f"volume_id:1 ext:'.new' stop_offset:10 compaction_revision:{_ALL}"),
+    ("ReceiveFile", "info{volume_id:1 ext:'.new'}"),
+    ("CopyFile", f"volume_id:1 ext:'.new' stop_offset:10 compaction_revision:{_ALL}"),
+    (
+        "ReceiveFile",
+        "info{volume_id:1 ext:'.n1'};;file_content:'abc';;info{volume_id:1 ext:'.n2'};;"
+        "file_content:'de'",
+    ),
+    ("CopyFile", f"volume_id:1 ext:'.n1' stop_offset:10 compaction_revision:{_ALL}"),
+    ("CopyFile", f"volume_id:1 ext:'.n2' stop_offset:10 compaction_revision:{_ALL}"),
+    ("ReceiveFile", "info{volume_id:1 ext:'.n3'};;file_content:'abc';;info{volume_id:1 ext:'/n'}"),
+    ("CopyFile", f"volume_id:1 ext:'.n3' stop_offset:10 compaction_revision:{_ALL}"),
+    ("ReceiveFile", "info{volume_id:1 ext:'../x'};;file_content:'abc'"),
+    ("ReceiveFile", "info{volume_id:1 ext:'.x' collection:'../y'};;file_content:'abc'"),
+    ("ReceiveFile", "info{volume_id:9 ext:'.dat'};;file_content:'abc'"),
+    ("ReceiveFile", "info{volume_id:9 ext:'.dat' disk_type:'ssd'};;file_content:'abc'"),
+    ("ReceiveFile", "info{volume_id:9 ext:'.dat' disk_type:'hdd'};;file_content:'abc'"),
+    (
+        "ReceiveFile",
+        "info{volume_id:9 ext:'.ec00' is_ec_volume:true collection:'e'};;file_content:'ab'",
+    ),
+    ("CopyFile", "volume_id:9 ext:'.ec00' stop_offset:10 is_ec_volume:true collection:'e'"),
+    ("CopyFile", "volume_id:9 ext:'.ec00' stop_offset:10 is_ec_volume:true"),
+    ("ReceiveFile", "info{volume_id:9 ext:'.ec01' is_ec_volume:true disk_id:99}"),
+    (
+        "ReceiveFile",
+        "info{volume_id:9 ext:'.dat' disk_type:'hdd' collection:'e'};;file_content:'abc'",
+    ),
+    # Copies from others.
+    *(
+        (name, f"volume_id:{volume_id} {field}:'{source}'")
+        for name, field, volume_id in (
+            ("VolumeCopy", "source_data_node", 1),
+            ("VolumeTailReceiver", "source_volume_server", 9),
+        )
+        for source in (
+            "",
+            "127.0.0.1:1",
+            "localhost:1",
+            "169.254.169.254:80",
+            "[::1]:8080",
+            "x",
+            "a b:80",
+            "metadata:80",
+            "metadata.google.internal:80.90",
+            "0.0.0.0:80",
+            "no-such-host.invalid:80",
+            "224.0.0.1:80",
+            "[::ffff:127.0.0.1]:80",
+            "[64:ff9b::127.0.0.1]:80",
+            "[2002:7f00:1::]:80",
+            "http://x:80",
+            "x/y:80",
+            "[fe80::1]:80",
+            "[::]:80",
+            "[ff01::1]:80",
+            "[::127.0.0.1]:80",
+            "::1:80",
+        )
+    ),
+    # Settings.
+    ("VolumeConfigure", "volume_id:1 replication:'bad-replication'"),
+    ("VolumeConfigure", "volume_id:1 replication:'001'"),
+    ("VolumeSyncStatus", "volume_id:1"),
+    ("VolumeConfigure", "volume_id:1 replication:'1'"),
+    ("VolumeSyncStatus", "volume_id:1"),
+    ("CopyFile", f"volume_id:1 ext:'.vif' stop_offset:1000 compaction_revision:{_ALL}"),
+    ("VolumeConfigure", "volume_id:1"),
+    ("VolumeSyncStatus", "volume_id:1"),
+    ("VolumeConfigure", "volume_id:9 replication:'000'"),
+    ("VolumeConfigure", "volume_id:9"),
+    ("VolumeConsolidateIndex", "volume_id:1"),
+    ("VolumeConsolidateIndex", "volume_id:9"),
     # In maintenance mode.
     ("SetState", "state{maintenance:true}"),
     ("WriteNeedleBlob", "volume_id:9"),
     ("CopyFile", "volume_id:9 ext:'.dat' stop_offset:4"),
 ]
 
-DIFFERENT: Final[dict[tuple[str, str], str]] = {}
+_NO_HOST: Final = "Go names the name server that it asked"
+
+DIFFERENT: Final[dict[tuple[str, str], str]] = {
+    ("VolumeCopy", "volume_id:1 source_data_node:'no-such-host.invalid:80'"): _NO_HOST,
+    ("VolumeTailReceiver", "volume_id:9 source_volume_server:'no-such-host.invalid:80'"): _NO_HOST,
+}
 """Calls whose texts differ on purpose, and why; their codes are equal."""
 
 
