@@ -13,6 +13,7 @@ from fastvol.rpc.needle_records import NeedleRecordHandlers
 from fastvol.rpc.node import NodeFacts, NodeHandlers
 from fastvol.rpc.read_all import ReadAllHandlers
 from fastvol.rpc.receive_file import ReceiveFileHandlers
+from fastvol.rpc.scrub import ScrubHandlers
 from fastvol.rpc.service import volume_server_handler
 from fastvol.rpc.tail_source import TailSourceHandlers
 from fastvol.rpc.tail_target import TailTargetHandlers
@@ -60,10 +61,11 @@ def rpc_handler(
     heartbeat = membership.heartbeat if membership is not None else None
     facts = NodeFacts(full_version(store.usual_offset_width()), config.data_center, config.rack)
     vacuuming = Vacuuming(store, bytes_per_second=config.compaction_bytes_per_second)
+    admin = AdminHandlers(store, masters, gates)
     trusts_callers = config.allow_untrusted_remote_endpoints
     return volume_server_handler(
         gates,
-        AdminHandlers(store, masters, gates).table(),
+        admin.table(),
         NodeHandlers(store, masters, heartbeat, facts).table(),
         VolumeStatusHandlers(store).table(),
         NeedleHandlers(store).table(),
@@ -81,4 +83,10 @@ def rpc_handler(
         TailTargetHandlers(store, channels, trusts_callers=trusts_callers).table(),
         ReadAllHandlers(store, counts).table(),
         VacuumHandlers(store, vacuuming, operations.vacuum).table(),
+        ScrubHandlers(
+            store,
+            admin.mark_read_only,
+            operations.scrub,
+            bytes_per_second=config.maintenance_bytes_per_second,
+        ).table(),
     )

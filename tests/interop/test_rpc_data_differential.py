@@ -169,6 +169,19 @@ CALLS: Final[list[tuple[str, str]]] = [
             "::1:80",
         )
     ),
+    # Scrubs.
+    *(
+        ("ScrubVolume", f"mode:{mode} volume_ids:{which}")
+        for mode in ("INDEX", "FULL", "LOCAL", "READS")
+        for which in (2, "2 volume_ids:2 volume_ids:3", 3)
+    ),
+    ("ScrubVolume", ""),
+    ("ScrubVolume", "mode:CHECKSUM"),
+    ("ScrubVolume", "volume_ids:9"),
+    ("ScrubVolume", "mode:FULL volume_ids:2 volume_ids:9"),
+    ("ScrubVolume", "mode:INDEX"),
+    ("ScrubVolume", "mode:FULL volume_ids:2 mark_broken_volumes_readonly:true"),
+    ("VolumeStatus", "volume_id:2"),
     # Settings.
     ("VolumeConfigure", "volume_id:1 replication:'bad-replication'"),
     ("VolumeConfigure", "volume_id:1 replication:'001'"),
