@@ -23,6 +23,7 @@ HEADERS = [
     "foreign_map.h",
     "needle.h",
     "volume.h",
+    "deletion.h",
     "guard.h",
     "scan.h",
     "scrub.h",

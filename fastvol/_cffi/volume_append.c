@@ -1,4 +1,4 @@
-#include "volume_state.h"
+#include "volume_append.h"
 
 #include "bytes.h"
 
@@ -10,7 +10,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TTL_UNIT_MAX 6u
 #define DELETES_RESERVED 2048u
 #define TOMBSTONE_MAX 32u
 
@@ -21,7 +20,7 @@ static uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000ull + (uint64_t)now.tv_nsec;
 }
 
-static int take_write_lock(fv_volume *volume, int nowait)
+int fv_append_begin(fv_volume *volume, int nowait)
 {
     if (!nowait)
         pthread_mutex_lock(&volume->write_lock);
@@ -79,8 +78,7 @@ static void cut_back(fv_volume *volume, uint64_t dat_size, uint64_t idx_size, fv
     }
 }
 
-/* 0, or why this volume takes no append of the kind that `forbidding` forbids. */
-static int check_may_append(const fv_volume *volume, unsigned forbidding, fv_write_result *out)
+int fv_append_check(const fv_volume *volume, unsigned forbidding, fv_write_result *out)
 {
     if (volume->sealed)
         return FV_CLOSED;
@@ -91,39 +89,45 @@ static int check_may_append(const fv_volume *volume, unsigned forbidding, fv_wri
     return FV_OK;
 }
 
-/* Strictly increasing, whatever the clock does. */
-static uint64_t next_append_ns(const fv_volume *volume)
+uint64_t fv_append_time(const fv_volume *volume)
 {
     uint64_t now = now_ns();
     uint64_t last = volume->stat.last_append_ns;
     return now > last || last == UINT64_MAX ? now : last + 1;
 }
 
-/* Record, then row; FV_OK means that both are with the kernel. Called with the write lock. */
-static int append_parts(fv_volume *volume, uint64_t id, int32_t row_size, uint64_t append_at_ns,
-                        struct iovec *parts, int count, fv_write_result *out)
+static uint64_t total(const struct iovec *parts, int count)
 {
-    uint64_t dat_size = volume->stat.dat_size;
-    uint64_t idx_size = volume->stat.idx_size;
     uint64_t length = 0;
     for (int at = 0; at < count; at++)
         length += parts[at].iov_len;
+    return length;
+}
+
+int fv_append_room(const fv_volume *volume, uint64_t length, fv_write_result *out)
+{
+    out->offset = volume->stat.dat_size;
+    out->limit = volume->size_max;
+    return out->offset + length > out->limit ? FV_OVERFLOW : FV_OK;
+}
+
+int fv_append_bytes(fv_volume *volume, struct iovec *parts, int count, const uint8_t *rows,
+                    size_t rows_length, uint64_t append_at_ns, fv_write_result *out)
+{
+    uint64_t dat_size = volume->stat.dat_size;
+    uint64_t idx_size = volume->stat.idx_size;
+    uint64_t length = total(parts, count);
     assert(dat_size % 8 == 0 && length % 8 == 0);
-    if (dat_size + length > volume->size_max) {
-        out->limit = volume->size_max;
-        out->offset = dat_size;
-        return FV_OVERFLOW;
-    }
-    out->offset = dat_size;
+    int result = fv_append_room(volume, length, out);
+    if (result != FV_OK)
+        return result;
     int failed = pwritev_all(volume->dat_fd, parts, count, dat_size);
     if (failed != 0) {
         out->sys_errno = failed;
         cut_back(volume, dat_size, idx_size, out);
         return FV_IO_ERROR;
     }
-    uint8_t row[FV_ROW_MAX];
-    size_t row_length = fv_row_encode(row, volume->offset_width, id, dat_size / 8, row_size);
-    struct iovec row_part = {.iov_base = row, .iov_len = row_length};
+    struct iovec row_part = {.iov_base = (void *)rows, .iov_len = rows_length};
     failed = pwritev_all(volume->idx_fd, &row_part, 1, idx_size);
     if (failed != 0) {
         out->sys_errno = failed;
@@ -133,14 +137,26 @@ static int append_parts(fv_volume *volume, uint64_t id, int32_t row_size, uint64
     }
     pthread_mutex_lock(&volume->stat_lock);
     volume->stat.dat_size = dat_size + length;
-    volume->stat.idx_size = idx_size + row_length;
+    volume->stat.idx_size = idx_size + rows_length;
     volume->stat.last_append_ns = append_at_ns;
     volume->stat.modified_second = (int64_t)(now_ns() / 1000000000ull);
     pthread_mutex_unlock(&volume->stat_lock);
     return FV_OK;
 }
 
-static int append(fv_volume *volume, fv_needle *needle, int32_t row_size, fv_write_result *out)
+int fv_append_parts(fv_volume *volume, uint64_t id, int32_t row_size, uint64_t append_at_ns,
+                    struct iovec *parts, int count, fv_write_result *out)
+{
+    int result = fv_append_room(volume, total(parts, count), out);
+    if (result != FV_OK)
+        return result;
+    uint8_t row[FV_ROW_MAX];
+    uint64_t offset_units = volume->stat.dat_size / 8;
+    size_t length = fv_row_encode(row, volume->offset_width, id, offset_units, row_size);
+    return fv_append_bytes(volume, parts, count, row, length, append_at_ns, out);
+}
+
+int fv_append_needle(fv_volume *volume, fv_needle *needle, int32_t row_size, fv_write_result *out)
 {
     uint8_t prefix[FV_NEEDLE_PREFIX];
     uint8_t suffix[FV_NEEDLE_META_MAX];
@@ -156,54 +172,11 @@ static int append(fv_volume *volume, fv_needle *needle, int32_t row_size, fv_wri
     if (needle->data_size == 0) {
         parts[1] = parts[2];
     }
-    return append_parts(volume, needle->id, row_size, needle->append_at_ns, parts,
+    return fv_append_parts(volume, needle->id, row_size, needle->append_at_ns, parts,
                         needle->data_size == 0 ? 2 : 3, out);
 }
 
-/* FV_OK with out->unchanged set when the stored bytes already are these. */
-static int check_unchanged(fv_volume *volume, const fv_needle *needle, const fv_entry *entry,
-                           int nowait, fv_write_result *out)
-{
-    if (volume->ttl[0] != 0 && volume->ttl[1] != 0 && volume->ttl[1] <= TTL_UNIT_MAX)
-        return FV_OK;
-    if (entry->offset == 0 || entry->size <= 0 || needle->data_size == 0)
-        return FV_OK;
-    fv_read old;
-    memset(&old, 0, sizeof old);
-    old.offset = entry->offset * 8;
-    int result = fv_volume_read_record(volume, entry->size, nowait ? FV_READ_NOWAIT : 0, &old);
-    if (result == FV_NEEDLE_OK && old.needle.cookie == needle->cookie &&
-        old.needle.checksum == needle->checksum && old.needle.data_size == needle->data_size &&
-        memcmp(old.needle.data, needle->data, needle->data_size) == 0) {
-        out->unchanged = 1;
-        out->offset = old.offset;
-        out->size = entry->size;
-        out->old_data_size = old.needle.data_size;
-    }
-    fv_read_release(&old);
-    /* A damaged old record only means "not the same". */
-    return result == FV_COLD ? FV_COLD : FV_OK;
-}
-
-static int check_stored_cookie(fv_volume *volume, fv_needle *needle, const fv_entry *entry,
-                               int check_cookie, int nowait, fv_write_result *out)
-{
-    if (entry->offset == 0)
-        return FV_OK;
-    uint8_t header[FV_NEEDLE_HEADER];
-    int result = fv_volume_pread(volume, header, sizeof header, entry->offset * 8, nowait,
-                                 &out->sys_errno);
-    if (result != FV_OK) {
-        out->failed_on_read = 1;
-        return result;
-    }
-    uint32_t cookie = fv_load_be32(header);
-    if (needle->cookie == 0 && !check_cookie)
-        needle->cookie = cookie;
-    return needle->cookie == cookie ? FV_OK : FV_BAD_COOKIE;
-}
-
-static int map_failed(int error, fv_write_result *out)
+int fv_append_map_failed(int error, fv_write_result *out)
 {
     int result = fv_volume_map_result(error, &out->sys_errno);
     out->failed_on_map = result == FV_IO_ERROR;
@@ -221,198 +194,15 @@ static void undo_append(fv_volume *volume, uint64_t dat_size, uint64_t idx_size,
     pthread_mutex_unlock(&volume->stat_lock);
 }
 
-/* The map did not take what has just been appended. */
-static int undo_unmapped(fv_volume *volume, int error, uint64_t dat_size, uint64_t idx_size,
+int fv_append_undo_unmapped(fv_volume *volume, int error, uint64_t dat_size, uint64_t idx_size,
                          fv_write_result *out)
 {
     undo_append(volume, dat_size, idx_size, out);
-    int result = map_failed(error, out);
+    int result = fv_append_map_failed(error, out);
     if (result != FV_NO_MEMORY) {
         volume->broken = 1;
         out->rollback_failed = 1;
     }
-    return result;
-}
-
-/* The map and the counters after a record was appended, the files were of those sizes before; `entry`
- * is what the map had, or NULL. */
-static int map_appended(fv_volume *volume, const fv_needle *needle, const fv_entry *entry,
-                        uint64_t dat_size, uint64_t idx_size, fv_write_result *out)
-{
-    out->append_at_ns = needle->append_at_ns;
-    /* An entry further back stays: only possible where old servers let 4-byte offsets wrap. */
-    int set = entry != NULL && entry->offset >= out->offset / 8
-                  ? 0
-                  : fv_map_set(volume->map, needle->id, out->offset / 8, needle->size, NULL);
-    if (set < 0)
-        return undo_unmapped(volume, set, dat_size, idx_size, out);
-    pthread_mutex_lock(&volume->stat_lock);
-    fv_counters_put(&volume->stat.counters, needle->id, entry != NULL ? entry->size : 0,
-                    needle->size);
-    if (needle->last_modified > volume->stat.last_modified_second)
-        volume->stat.last_modified_second = needle->last_modified;
-    pthread_mutex_unlock(&volume->stat_lock);
-    return FV_OK;
-}
-
-static int write_locked(fv_volume *volume, fv_needle *needle, int check_cookie, int nowait,
-                        fv_write_result *out)
-{
-    int result = check_may_append(volume, FV_VOLUME_NO_WRITE, out);
-    if (result != FV_OK)
-        return result;
-    fv_entry entry;
-    int known = fv_map_find(volume->map, needle->id, nowait, &entry);
-    if (known < 0)
-        return map_failed(known, out);
-    if (known) {
-        result = check_unchanged(volume, needle, &entry, nowait, out);
-        if (result != FV_OK || out->unchanged)
-            return result;
-        result = check_stored_cookie(volume, needle, &entry, check_cookie, nowait, out);
-        if (result != FV_OK)
-            return result;
-    }
-    int64_t size = fv_needle_body_size(needle, volume->version);
-    if (size < 0)
-        return FV_BAD_NEEDLE;
-    needle->size = (int32_t)size;
-    needle->append_at_ns = next_append_ns(volume);
-    out->size = needle->size;
-    uint64_t dat_size = volume->stat.dat_size, idx_size = volume->stat.idx_size;
-    result = append(volume, needle, needle->size, out);
-    if (result != FV_OK)
-        return result;
-    return map_appended(volume, needle, known ? &entry : NULL, dat_size, idx_size, out);
-}
-
-int fv_volume_write(fv_volume *volume, fv_needle *needle, int check_cookie, int nowait,
-                    fv_write_result *out)
-{
-    memset(out, 0, sizeof *out);
-    int result = take_write_lock(volume, nowait);
-    if (result != FV_OK)
-        return result;
-    result = write_locked(volume, needle, check_cookie, nowait, out);
-    pthread_mutex_unlock(&volume->write_lock);
-    return result;
-}
-
-static int append_record_locked(fv_volume *volume, fv_needle *needle, const uint8_t *record,
-                                size_t length, fv_write_result *out)
-{
-    int result = check_may_append(volume, FV_VOLUME_NO_WRITE, out);
-    if (result != FV_OK)
-        return result;
-    fv_entry entry;
-    int known = fv_map_find(volume->map, needle->id, 0, &entry);
-    if (known < 0)
-        return map_failed(known, out);
-    out->size = needle->size;
-    if (known && entry.size == needle->size) {
-        result = check_unchanged(volume, needle, &entry, 0, out);
-        if (result != FV_OK || out->unchanged)
-            return result;
-    }
-    needle->append_at_ns = next_append_ns(volume);
-    uint8_t header[FV_NEEDLE_HEADER], stamp[8];
-    memcpy(header, record, sizeof header);
-    fv_store_be64(header + 4, needle->id);
-    fv_store_be64(stamp, needle->append_at_ns);
-    size_t stamp_at = length, stamp_size = 0;
-    if (volume->version == 3) {
-        stamp_at = FV_NEEDLE_HEADER + (size_t)needle->size + 4;
-        stamp_size = sizeof stamp;
-    }
-    assert(stamp_at + stamp_size <= length);
-    struct iovec parts[4] = {
-        {.iov_base = header, .iov_len = sizeof header},
-        {.iov_base = (void *)(record + sizeof header), .iov_len = stamp_at - sizeof header},
-        {.iov_base = stamp, .iov_len = stamp_size},
-        {.iov_base = (void *)(record + stamp_at + stamp_size),
-         .iov_len = length - stamp_at - stamp_size},
-    };
-    uint64_t dat_size = volume->stat.dat_size, idx_size = volume->stat.idx_size;
-    result = append_parts(volume, needle->id, needle->size, needle->append_at_ns, parts,
-                          stamp_size == 0 ? 2 : 4, out);
-    if (result != FV_OK)
-        return result;
-    return map_appended(volume, needle, known ? &entry : NULL, dat_size, idx_size, out);
-}
-
-int fv_volume_append_record(fv_volume *volume, uint64_t id, const uint8_t *record, size_t length,
-                            fv_write_result *out)
-{
-    memset(out, 0, sizeof *out);
-    fv_needle needle;
-    fv_fault fault;
-    memset(&needle, 0, sizeof needle);
-    assert(length >= FV_NEEDLE_HEADER);
-    fv_needle_parse_header(record, &needle);
-    int32_t size = needle.size;
-    if (size < 0 || fv_needle_actual_size(size, volume->version) != length)
-        return FV_BAD_NEEDLE;
-    if (fv_needle_parse(record, length, size, volume->version, 0, &needle, &fault) != FV_NEEDLE_OK) {
-        /* Stored as it is: what it lacks, a read finds. */
-        memset(&needle, 0, sizeof needle);
-        fv_needle_parse_header(record, &needle);
-    }
-    needle.id = id;
-    int result = take_write_lock(volume, 0);
-    if (result != FV_OK)
-        return result;
-    result = append_record_locked(volume, &needle, record, length, out);
-    pthread_mutex_unlock(&volume->write_lock);
-    return result;
-}
-
-static int delete_locked(fv_volume *volume, uint64_t id, uint32_t cookie, uint32_t checksum,
-                         int always, int nowait, fv_write_result *out)
-{
-    unsigned forbidding = FV_VOLUME_NO_DELETE | (always ? FV_VOLUME_NO_WRITE : 0);
-    int result = check_may_append(volume, forbidding, out);
-    if (result != FV_OK)
-        return result;
-    fv_entry entry;
-    int known = fv_map_find(volume->map, id, nowait, &entry);
-    if (known < 0)
-        return map_failed(known, out);
-    int is_there = known && entry.size >= 0;
-    if (!is_there && !always)
-        return FV_OK;
-    fv_needle tombstone;
-    memset(&tombstone, 0, sizeof tombstone);
-    tombstone.id = id;
-    tombstone.cookie = cookie;
-    tombstone.checksum = checksum;
-    tombstone.append_at_ns = next_append_ns(volume);
-    uint64_t dat_size = volume->stat.dat_size, idx_size = volume->stat.idx_size;
-    result = append(volume, &tombstone, -1, out);
-    if (result != FV_OK)
-        return result;
-    int deleted = is_there ? fv_map_delete(volume->map, id, NULL) : 0;
-    if (deleted < 0)
-        return undo_unmapped(volume, deleted, dat_size, idx_size, out);
-    out->size = is_there ? entry.size : 0;
-    pthread_mutex_lock(&volume->stat_lock);
-    fv_counters_delete(&volume->stat.counters, out->size);
-    /* As the row counts when the index is loaded. */
-    if (id > volume->stat.counters.max_key)
-        volume->stat.counters.max_key = id;
-    pthread_mutex_unlock(&volume->stat_lock);
-    out->append_at_ns = tombstone.append_at_ns;
-    return FV_OK;
-}
-
-int fv_volume_delete(fv_volume *volume, uint64_t id, uint32_t cookie, uint32_t checksum, int always,
-                     int nowait, fv_write_result *out)
-{
-    memset(out, 0, sizeof *out);
-    int result = take_write_lock(volume, nowait);
-    if (result != FV_OK)
-        return result;
-    result = delete_locked(volume, id, cookie, checksum, always, nowait, out);
-    pthread_mutex_unlock(&volume->write_lock);
     return result;
 }
 

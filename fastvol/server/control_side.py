@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fastvol.rpc.admin import AdminHandlers
+from fastvol.rpc.batch_delete import BatchDeleteHandlers
 from fastvol.rpc.copy_source import CopySourceHandlers
 from fastvol.rpc.copy_target import CopyTargetHandlers
 from fastvol.rpc.gates import Gates
@@ -69,6 +70,7 @@ def rpc_handler(
         NodeHandlers(store, masters, heartbeat, facts).table(),
         VolumeStatusHandlers(store).table(),
         NeedleHandlers(store).table(),
+        BatchDeleteHandlers(store).table(),
         NeedleRecordHandlers(store, counts).table(),
         CopySourceHandlers(store).table(),
         CopyTargetHandlers(

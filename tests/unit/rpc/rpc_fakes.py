@@ -12,6 +12,7 @@ from fastvol.errors import (
     NeedleDeletedError,
     NeedleNotFoundError,
     StorageError,
+    VolumeClosedError,
     VolumeExistsError,
     VolumeNotFoundError,
 )
@@ -19,6 +20,7 @@ from fastvol.formats.replica_placement import ReplicaPlacement
 from fastvol.formats.ttl import TTL
 from fastvol.formats.volume_info import VolumeInfo
 from fastvol.rpc.admin import AdminHandlers
+from fastvol.rpc.batch_delete import BatchDeleteHandlers
 from fastvol.rpc.gates import Gates
 from fastvol.rpc.needle import NeedleHandlers
 from fastvol.rpc.node import NodeFacts, NodeHandlers
@@ -64,9 +66,14 @@ class FakeVolume:
         self.modified_at_second = 1795333431
         self.counters = SimpleNamespace(file_count=4, deleted_count=1)
         self.read_only = False
+        self.unavailable = False
         self.garbage = 0.25
         self.needles: dict[int, Any] = {}
         self.deletions: list[tuple[int, int, int]] = []
+
+    @property
+    def native(self) -> Any:
+        raise VolumeClosedError("what C would decide is decided here")
 
     def read(self, key: int) -> Any:
         if key not in self.needles:
@@ -231,6 +238,7 @@ class Node:
             NodeHandlers(store, masters, heartbeat, facts).table(),
             VolumeStatusHandlers(store).table(),
             NeedleHandlers(store).table(),
+            BatchDeleteHandlers(store).table(),
             VacuumHandlers(store, Vacuuming(store)).table(),
         )
         self.plane = ControlPlane("127.0.0.1", 0)
