@@ -164,15 +164,18 @@ class PartReader:
         return self._at < len(self._body) and self._body[self._at] in _BLANKS
 
     def _header_line(self) -> bytes:
-        """One physical line without its end; the last one may lack the end."""
+        """One physical line without its end; the last one may lack the end.
+
+        A carriage return is a part of the end only before a line feed.
+        """
         if self._at >= len(self._body):
             raise InvalidRequestError("EOF")
-        end = self._body.find(b"\n", self._at)
+        start, end = self._at, self._body.find(b"\n", self._at)
         if end < 0:
-            end = len(self._body)
-        line = bytes(self._view[self._at : end])
+            self._at = len(self._body)
+            return bytes(self._view[start:])
         self._at = end + 1
-        return line.removesuffix(b"\r")
+        return bytes(self._view[start:end]).removesuffix(b"\r")
 
     def _part_data(self) -> memoryview:
         """Data up to the next delimiter; leaves the cursor on the delimiter's line end."""

@@ -63,7 +63,7 @@ UNREAD_BYTES: Final = 256 << 10
 
 def deliberate(case: Case, theirs: Exchange, mine: Exchange) -> bool:
     """Whether the answers differ only where they shall."""
-    return only_the_connection(case, theirs, mine) or both_refuse_a_cut_form(case, theirs, mine)
+    return only_the_connection(case, theirs, mine)
 
 
 def only_the_connection(case: Case, theirs: Exchange, mine: Exchange) -> bool:
@@ -76,14 +76,6 @@ def only_the_connection(case: Case, theirs: Exchange, mine: Exchange) -> bool:
         and (theirs.stays_open, mine.stays_open) == (False, True)
         and kept == list(mine.answers)
     )
-
-
-def both_refuse_a_cut_form(case: Case, theirs: Exchange, mine: Exchange) -> bool:
-    """A form that ends within the head of a part is refused in other words."""
-    if case.group != "form" or case.raw.endswith(b"--X--\r\n"):
-        return False
-    statuses = [answer and answer.status for answer in (*theirs.answers, *mine.answers)]
-    return statuses == [400, 400] and theirs.stays_open == mine.stays_open
 
 
 def without(answer: Answer, name: str) -> Answer:
