@@ -190,10 +190,10 @@ def _is_sendable(name: str) -> bool:
 
 
 def _safe(value: str) -> str:
-    """No value can end its line: line ends become spaces."""
+    """No value can end its line: line ends become spaces; those around it go, as with Go."""
     if "\r" in value or "\n" in value:
-        return value.replace("\r", " ").replace("\n", " ")
-    return value
+        value = value.replace("\r", " ").replace("\n", " ")
+    return value.strip(" \t")
 
 
 def json_response(status: int, value: object) -> Response:
