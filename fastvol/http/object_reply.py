@@ -206,7 +206,7 @@ class ObjectReply:
             headers["Content-Type"] = mime
         headers["Accept-Ranges"] = "bytes"
         self._passthrough()
-        if filename and "Content-Disposition" not in headers:
+        if filename and not headers.get("Content-Disposition"):
             attachment = go_bool(self._query.get("dl", ""))
             headers["Content-Disposition"] = content_disposition(filename, attachment=attachment)
         if self._request.method == "HEAD":
