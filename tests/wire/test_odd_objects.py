@@ -41,3 +41,14 @@ def test_a_manifest_of_less_than_nothing_is_an_error(plane: LivePlane) -> None:
         assert first is not None and first.startswith(b"HTTP/1.1 " + status)
         assert b"Content-Length: -" not in first
         assert second is not None and second.endswith(SMALL)
+
+
+def test_an_empty_encoding_is_none(plane: LivePlane) -> None:
+    """Several ranges then have a length of their own, among the other headers."""
+    request = (
+        b"GET /1,100001234?response-content-encoding= HTTP/1.1\r\nHost: t\r\n"
+        b"Range: bytes=0-1,4-5\r\n\r\n"
+    )
+    head = head_of(plane, request)
+    assert b" 206 " in head and b"\r\nContent-Encoding: \r\n" in head
+    assert head.index(b"\r\nContent-Length: ") < head.index(b"\r\nContent-Type: ")
