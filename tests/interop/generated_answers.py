@@ -20,7 +20,13 @@ UNREAD_BYTES: Final = 256 << 10
 """Go's server closes a connection on which its handler left more than this unread."""
 DELETED: Final = re.compile(rb'\{\s*"size":\s?(\d+)\s*\}')
 MANIFEST_WORDS: Final = re.compile(rb'\{\s*"error":\s?"Load chunks manifest error: ')
-RANGED: Final = ("Content-Length", "Content-Range", "Content-Type", "X-Content-Type-Options")
+RANGED: Final = (
+    "Transfer-Encoding",
+    "Content-Length",
+    "Content-Range",
+    "Content-Type",
+    "X-Content-Type-Options",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +73,7 @@ class Texts:
 
 def _of_packed(case: Case, answer: Answer, packed: bytes) -> Answer:
     """An answer with stored bytes: its length is the server's own, and so is what a range meets."""
-    if b"\r\nrange:" in case.raw.lower() and answer.body != packed:
+    if b"\r\nrange:" in case.raw.lower() and (answer.status, answer.body) != (200, packed):
         found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", answer.header("Content-Range") or "")
         if answer.status == 206 and found:
             first, last, size = map(int, found.groups())
@@ -206,10 +212,13 @@ def a_known_length(case: Case, theirs: Exchange, mine: Exchange) -> bool:
         [answer.header(name) if answer else None for name in framing]
         for answer in (*theirs.answers, *mine.answers)
     ]
-    bodies = [answer.body for answer in mine.answers if answer]
-    return framings == [["chunked", None], [None, str(sum(map(len, bodies)))]] and [
-        answer and without(answer, *framing) for answer in theirs.answers
-    ] == [answer and without(answer, *framing) for answer in mine.answers]
+    if len(framings) != 2 or framings[0] != ["chunked", None] or framings[1][1] is None:
+        return False
+    left, right = (
+        [answer and without(answer, *framing) for answer in exchange.answers]
+        for exchange in (theirs, mine)
+    )
+    return left == right and theirs.stays_open == mine.stays_open
 
 
 DELIBERATE: Final[tuple[Callable[[Case, Exchange, Exchange], bool], ...]] = (

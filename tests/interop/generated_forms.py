@@ -133,12 +133,14 @@ class Forms(Pieces):
         body = chance.choice(PREAMBLES)
         count = chance.choice((0, 1, 1, 1, 1, 1, 2, 2, 3))
         for number in range(count):
-            body += mark + chance.choice((b"",) * 12 + (b" ", b"\t ", b"\r", b"x")) + line
+            # Only around all parts: a head that became a part's data would be compressed.
+            odd = (b"\r", b"x") if number == 0 else ()
+            body += mark + chance.choice((*(b"",) * 12, b" ", b"\t ", *odd)) + line
             body += self._part_head(line) + line + chance.choice(CONTENTS) + line
             if chance.random() < 0.03:
                 body += chance.choice((line, b"noise" + line, line * 2))
-            if number and chance.random() < 0.03:
-                body = body.removesuffix(line)
+        if count and chance.random() < 0.03:
+            body = body.removesuffix(line)
         body += mark + chance.choice(CLOSINGS)
         if chance.random() < 0.05:
             body = body[: chance.randrange(len(body) + 1)]
