@@ -20,6 +20,7 @@ UNREAD_BYTES: Final = 256 << 10
 """Go's server closes a connection on which its handler left more than this unread."""
 DELETED: Final = re.compile(rb'\{\s*"size":\s?(\d+)\s*\}')
 MANIFEST_WORDS: Final = re.compile(rb'\{\s*"error":\s?"Load chunks manifest error: ')
+RANGE_STARTS: Final = re.compile(rb"[=,]([ \d]+)-")
 RANGED: Final = (
     "Transfer-Encoding",
     "Content-Length",
@@ -221,6 +222,20 @@ def a_known_length(case: Case, theirs: Exchange, mine: Exchange) -> bool:
     return left == right and theirs.stays_open == mine.stays_open
 
 
+def ranges_of_one_start(case: Case, theirs: Exchange, mine: Exchange) -> bool:
+    """Of two ranges of a manifest that begin at the same byte, one behind the other, the second goes
+    on there where the first ended."""
+    starts = [text.strip() for text in RANGE_STARTS.findall(case.raw)]
+    answers = *theirs.answers, *mine.answers
+    bare = [answer and replace(answer, body=b"") for answer in answers]
+    return (
+        len(starts) > len(set(starts))
+        and len(bare) == 2
+        and bare[0] == bare[1]
+        and all(answer and answer.header("X-File-Store") == "chunked" for answer in answers)
+    )
+
+
 DELIBERATE: Final[tuple[Callable[[Case, Exchange, Exchange], bool], ...]] = (
     only_the_connection,
     the_handler_crashes,
@@ -229,6 +244,7 @@ DELIBERATE: Final[tuple[Callable[[Case, Exchange, Exchange], bool], ...]] = (
     a_chunk_is_missing,
     a_closed_old_connection,
     a_known_length,
+    ranges_of_one_start,
 )
 
 

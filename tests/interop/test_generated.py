@@ -83,7 +83,13 @@ def test_generated_requests_get_the_same_answers(servers: dict[str, Server]) -> 
 
 
 def unlike(theirs: Exchange, mine: Exchange) -> str:
-    """The lines in which the two differ."""
-    return "\n".join(
-        difflib.unified_diff(str(theirs).split("\n"), str(mine).split("\n"), lineterm="", n=0)
-    )
+    """The lines in which the two differ, and the bytes where the bodies do so late."""
+    lines = difflib.unified_diff(str(theirs).split("\n"), str(mine).split("\n"), lineterm="", n=0)
+    found = [*lines]
+    for left, right in zip(theirs.answers, mine.answers, strict=True):
+        if left and right and len(left.body) == len(right.body):
+            pairs = enumerate(zip(left.body, right.body, strict=True))
+            first = next((number for number, (a, b) in pairs if a != b), 0)
+            at = slice(first, first + 60)
+            found.append(f"from {at.start}: {left.body[at]!r} {right.body[at]!r}")
+    return "\n".join(found)
