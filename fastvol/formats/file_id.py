@@ -49,7 +49,7 @@ def parse_key_cookie(text: str) -> tuple[int, int]:
         raise ValueError("KeyHash is too short.")
     if length > KEY_DIGITS_MAX + COOKIE_DIGITS:
         raise ValueError("KeyHash is too long.")
-    key_text, cookie_text = text[:-COOKIE_DIGITS], text[-COOKIE_DIGITS:]
+    key_text, cookie_text = _cut_before(text, COOKIE_DIGITS)
     try:
         key = parse_uint(key_text, 16)
     except ValueError as error:
@@ -98,6 +98,15 @@ def format_file_id(volume_id: int, key: int, cookie: int) -> str:
 def hex_of_hex(key: int) -> str:
     """A needle id as some upstream messages print it: the hex digits, hex-encoded once more."""
     return f"{key:x}".encode().hex()
+
+
+def _cut_before(text: str, last: int) -> tuple[str, str]:
+    """What lies before so many bytes at the end, and those: upstream counts bytes, not letters."""
+    if text.isascii():
+        return text[:-last], text[-last:]
+    raw = text.encode("utf-8", "surrogateescape")
+    head, tail = raw[:-last], raw[-last:]
+    return head.decode("utf-8", "surrogateescape"), tail.decode("utf-8", "surrogateescape")
 
 
 def _byte_length(text: str) -> int:

@@ -204,6 +204,8 @@ class ChunkStream:
 
     async def begin(self) -> None:
         """Gets the first bytes; :exc:`ChunkError` while the response can still say so."""
+        if self.length is not None and self.length < 0:
+            raise ChunkError("Invalid range")
         self._waiting = await self._next()
         self.first = self._waiting
 

@@ -145,6 +145,6 @@ def _several(response: Response, content: Content, spans: tuple[Span, ...], mime
     response.body = content.several(spans, frame)
     response.status = 206
     response.headers["Content-Type"] = frame.content_type
-    if "Content-Encoding" not in response.headers:
+    if not response.headers.get("Content-Encoding"):
         response.headers["Content-Length"] = str(frame.content_length)
     return response

@@ -61,6 +61,7 @@ def choose_part(body: Body, boundary: bytes, size_max: int) -> Part:
         return part
     reader = PartReader(body, boundary)
     first = part = reader.next_part()
+    reader.decode(first)
     _check_size(first, size_max)
     reader.check_complete()
     while not part.filename:
@@ -69,6 +70,7 @@ def choose_part(body: Body, boundary: bytes, size_max: int) -> Part:
         except InvalidRequestError:
             # Whatever is wrong after the first part, upstream falls back on the first part.
             return first
+    reader.decode(part)
     _check_size(part, size_max)
     reader.check_complete()
     return part

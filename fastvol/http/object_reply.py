@@ -206,11 +206,12 @@ class ObjectReply:
             headers["Content-Type"] = mime
         headers["Accept-Ranges"] = "bytes"
         self._passthrough()
-        if filename and "Content-Disposition" not in headers:
+        if filename and not headers.get("Content-Disposition"):
             attachment = go_bool(self._query.get("dl", ""))
             headers["Content-Disposition"] = content_disposition(filename, attachment=attachment)
         if self._request.method == "HEAD":
-            headers["Content-Length"] = str(content.size)
+            if content.size >= 0:  # a manifest may say anything
+                headers["Content-Length"] = str(content.size)
             return response
         return answer_ranges(response, content, self._request.headers.text(b"range"), mime)
 

@@ -5,7 +5,6 @@ The body is complete in memory, so there is no stream state, only a position. Th
 final line end, folded headers) and in its error texts, because clients see those.
 """
 
-import binascii
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -15,6 +14,7 @@ from fastvol.http.disposition import clean_filename
 from fastvol.http.go_text import go_base, go_quote, to_text
 from fastvol.http.headers import canonical_name, is_token
 from fastvol.http.media_type import parse_media_type
+from fastvol.http.quoted_printable import decode_quoted_printable
 from fastvol.limits import MULTIPART_LINE_BYTES_MAX
 
 Body = bytes | bytearray
@@ -22,19 +22,18 @@ Body = bytes | bytearray
 BAD_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 """Finds what no header value may hold."""
 _BLANKS: Final = b" \t"
-# Go's quoted-printable reader drops blanks at line ends, the standard library's does not.
-_LINE_BLANKS: Final = re.compile(rb"[ \t]+(?=\r?\n|\Z)")
 
 
 @dataclass(slots=True)
 class Part:
-    """One part; ``data`` is a view of the body unless it had to be decoded."""
+    """One part; ``data`` is a view of the body, still encoded where ``is_quoted``."""
 
     data: memoryview
     filename: str
     content_type: str
     content_encoding: str
     content_md5: str
+    is_quoted: bool = False
 
 
 class PartReader:
@@ -59,15 +58,26 @@ class PartReader:
         headers = self._part_headers()
         filename = _part_filename(headers.get(b"Content-Disposition", b""))
         data = self._part_data()
-        if headers.get(b"Content-Transfer-Encoding", b"").lower() == b"quoted-printable":
-            data = memoryview(binascii.a2b_qp(_LINE_BLANKS.sub(b"", data)))
+        coding = headers.get(b"Content-Transfer-Encoding", b"").lower()
         return Part(
             data,
             filename,
             to_text(headers.get(b"Content-Type", b"")),
             to_text(headers.get(b"Content-Encoding", b"")),
             to_text(headers.get(b"Content-Md5", b"")),
+            coding == b"quoted-printable",
         )
+
+    def decode(self, part: Part) -> None:
+        """Decode the data of the part that came last: nobody looks at those that are skipped.
+
+        Raises:
+            InvalidRequestError: its quoted-printable text is none.
+        """
+        if part.is_quoted:
+            whole = not self._truncated
+            part.data = memoryview(decode_quoted_printable(bytes(part.data), is_whole=whole))
+            part.is_quoted = False
 
     def check_complete(self) -> None:
         """Raise InvalidRequestError when the last part had no end."""
@@ -164,15 +174,18 @@ class PartReader:
         return self._at < len(self._body) and self._body[self._at] in _BLANKS
 
     def _header_line(self) -> bytes:
-        """One physical line without its end; the last one may lack the end."""
+        """One physical line without its end; the last one may lack the end.
+
+        A carriage return is a part of the end only before a line feed.
+        """
         if self._at >= len(self._body):
             raise InvalidRequestError("EOF")
-        end = self._body.find(b"\n", self._at)
+        start, end = self._at, self._body.find(b"\n", self._at)
         if end < 0:
-            end = len(self._body)
-        line = bytes(self._view[self._at : end])
+            self._at = len(self._body)
+            return bytes(self._view[start:])
         self._at = end + 1
-        return line.removesuffix(b"\r")
+        return bytes(self._view[start:end]).removesuffix(b"\r")
 
     def _part_data(self) -> memoryview:
         """Data up to the next delimiter; leaves the cursor on the delimiter's line end."""

@@ -32,14 +32,21 @@ class MalformedRequestError(InvalidRequestError):
         status: for example 400 or 505.
         reason: what stands in the status line behind the code.
         body: plain text; empty for an answer without a body.
+        is_head: it is the answer to a HEAD, which says no length of nothing.
     """
 
     def __init__(
-        self, status: int = 400, reason: str = "Bad Request", body: str | None = None
+        self,
+        status: int = 400,
+        reason: str = "Bad Request",
+        body: str | None = None,
+        *,
+        is_head: bool = False,
     ) -> None:
         super().__init__(reason)
         self.status = status
         self.reason = reason
+        self.is_head = is_head
         self.body = f"{status} {reason}" if body is None else body
 
 
@@ -102,7 +109,8 @@ def parse_head(head: bytes) -> Request:
     chunked, length = _framing(headers, http10=http10)
     expected = _tokens(headers.get(b"expect"))
     if expected and b"100-continue" not in expected:
-        raise MalformedRequestError(417, "Expectation Failed", "")
+        is_head = method == b"HEAD"
+        raise MalformedRequestError(417, "Expectation Failed", "", is_head=is_head)
     target, path = _target(method, raw_target)
     return Request(
         method=method.decode("ascii"),

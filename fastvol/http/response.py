@@ -190,10 +190,10 @@ def _is_sendable(name: str) -> bool:
 
 
 def _safe(value: str) -> str:
-    """No value can end its line: line ends become spaces."""
+    """No value can end its line: line ends become spaces; those around it go, as with Go."""
     if "\r" in value or "\n" in value:
-        return value.replace("\r", " ").replace("\n", " ")
-    return value
+        value = value.replace("\r", " ").replace("\n", " ")
+    return value.strip(" \t")
 
 
 def json_response(status: int, value: object) -> Response:
@@ -229,5 +229,6 @@ def refusal(error: "MalformedRequestError") -> bytes:
         fields = f"Content-Type: {TEXT}\r\nConnection: close\r\n"
     else:
         date = http_date(int(time.time()))
-        fields = f"Connection: close\r\nDate: {date}\r\nContent-Length: 0\r\n"
+        length = "" if error.is_head else "Content-Length: 0\r\n"
+        fields = f"Connection: close\r\nDate: {date}\r\n{length}"
     return f"HTTP/1.1 {error.status} {error.reason}\r\n{fields}\r\n{error.body}".encode()

@@ -16,6 +16,9 @@ from http_calls import HOST
 
 ANSWER_SECONDS_MAX: Final = 10
 NOW_SECONDS: Final = 300
+CUT: Final = b" (cut short)"
+RANGES_TYPE: Final = re.compile("multipart/byteranges; boundary=([0-9a-f]{60})")
+"""Several ranges, between boundaries that a server draws."""
 
 Header = tuple[str, str]
 
@@ -69,7 +72,8 @@ class Client:
         methods = case.methods or (case.raw.split(b" ", 1)[0],)
         answers = tuple(self._answer(method) for method in methods)
         last = answers[-1]
-        if last is None or last.header("Connection") == "close":
+        cut = last is not None and last.body.endswith(CUT)
+        if last is None or cut or last.header("Connection") == "close":
             stays_open = not self._at_end()
         else:
             stays_open = not case.alone or self._takes_another()
@@ -127,6 +131,9 @@ class Client:
         pairs = [(n, v.lstrip(" ")) for n, _, v in (line.partition(":") for line in lines)]
         body = self._body(method, int(start.split()[1]), dict(pairs))
         headers = tuple((name, self._steady(name, value)) for name, value in pairs)
+        drawn = RANGES_TYPE.fullmatch(dict(pairs).get("Content-Type", ""))
+        if drawn:
+            body = body.replace(b"--" + drawn[1].encode(), b"--(boundary)")
         return Answer(start, headers, body.replace(self._names, b"HOST:PORT"), tuple(interim))
 
     def _body(self, method: bytes, status: int, headers: dict[str, str]) -> bytes:
@@ -142,7 +149,7 @@ class Client:
         length = int(headers["Content-Length"])
         whole = self._until(lambda data: len(data) >= length)
         body, self._pending = self._pending[:length], self._pending[length:]
-        return body if whole else body + b" (cut short)"
+        return body if whole else body + CUT
 
     def _chunks(self) -> bytes:
         body = b""
@@ -155,7 +162,7 @@ class Client:
             self._pending = self._pending[size + 2 :]
             if size == 0:
                 return body
-        return body + b" (cut short)"
+        return body + CUT
 
     def _steady(self, name: str, value: str) -> str:
         """The value without what must differ from one answer to the next."""
@@ -165,6 +172,8 @@ class Client:
             return "(now)"
         if name == "X-Amz-Request-Id" and re.fullmatch("[0-9A-F]{24}", value):
             return "(id)"
+        if name == "Content-Type" and RANGES_TYPE.fullmatch(value):
+            return "multipart/byteranges; boundary=(boundary)"
         return value.replace(self._names.decode(), "HOST:PORT")
 
 

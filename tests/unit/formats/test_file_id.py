@@ -64,6 +64,13 @@ def test_refusals(text: str, message: str) -> None:
     assert str(error.value) == message
 
 
+def test_the_cookie_is_eight_bytes_not_eight_letters() -> None:
+    with pytest.raises(ValueError, match=r"needle cookie 223344é format error"):
+        parse_key_cookie("1811223344é")
+    with pytest.raises(ValueError, match=r'parsing "18\\xc3"'):
+        parse_key_cookie("18é2233445")
+
+
 @pytest.mark.parametrize("text", ["", ",01890e2b08", "7/01890e2b08"])
 def test_an_id_without_a_volume_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"^wrong fid format$"):

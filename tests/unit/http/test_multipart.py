@@ -106,6 +106,8 @@ def test_chosen_part(body: bytes, part: tuple[bytes, str, str]) -> None:
         (b"--X\r\n", "EOF"),
         (b"--X\r\nContent-Type: a/b", "EOF"),
         (b"--X\r\nContent-Type: a/b\r\n", "EOF"),
+        (b"--X\r\nContent-Type: a/b\r", 'malformed MIME header line: "Content-Type: a/b\\r"'),
+        (b"--X\r\nContent-Type: a/b\r\n\r", 'malformed MIME header: missing colon: "\\r"'),
         (b"--X\r\n\r\nhi", "unexpected EOF"),
         (b"--X\r\n\r\nhi\r\n--X-", "unexpected EOF"),
         (b"--X\r\nfoo\r\n\r\nhi\r\n--X--", 'malformed MIME header: missing colon: "foo"'),

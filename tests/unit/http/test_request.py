@@ -5,6 +5,7 @@ import random
 import pytest
 
 from fastvol.http.request import MalformedRequestError, Request, parse_head
+from fastvol.http.response import refusal
 
 PLAIN = (400, "Bad Request", "400 Bad Request")
 
@@ -192,10 +193,20 @@ def test_a_coding_from_an_old_client_is_refused() -> None:
 def test_expectations() -> None:
     assert post("Expect: 100-Continue").expects_continue
     assert post("Expect: x, 100-continue").expects_continue
+
     assert not post("Expect: 100-continue", version="1.0").expects_continue
     assert not post().expects_continue
     for value in ("x", "100-continued", "200-ok"):
         assert refused(head(f"Expect: {value}")) == (417, "Expectation Failed", "")
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+def test_the_refusal_of_a_head_names_no_length(method: bytes) -> None:
+    with pytest.raises(MalformedRequestError) as caught:
+        parse_head(method + b" / HTTP/1.1\r\nHost: a\r\nExpect: tea\r\n\r\n")
+    answer = refusal(caught.value)
+    assert answer.startswith(b"HTTP/1.1 417 Expectation Failed\r\nConnection: close\r\n")
+    assert (b"Content-Length: 0\r\n" in answer) == (method == b"GET")
 
 
 def test_no_mutation_of_a_head_is_taken_for_another_framing() -> None:

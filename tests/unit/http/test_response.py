@@ -113,6 +113,11 @@ def test_no_value_ends_its_line_and_no_name_is_anything_else() -> None:
     ]
 
 
+def test_blanks_around_a_value_go_and_so_do_line_ends_there() -> None:
+    headers = {"X-A": " a b\t", "X-B": '";\\\n', "X-C": "\r\n"}
+    assert written(Response(200, headers))[1:4] == ["X-A: a b", 'X-B: ";\\', "X-C: "]
+
+
 def test_framing_is_the_writers_alone() -> None:
     names = ("Transfer-Encoding", "Connection", "Keep-Alive", "Trailer", "Upgrade")
     lines = written(Response(200, dict.fromkeys(names, "chunked"), b"x"))
