@@ -17,6 +17,7 @@ DECLARATIONS = re.compile(r"/\* cffi:begin \*/(.*?)/\* cffi:end \*/", re.DOTALL)
 HEADERS = [
     "crc32c.h",
     "index_rows.h",
+    "index_tail.h",
     "compact_map.h",
     "index_counters.h",
     "sorted_map.h",

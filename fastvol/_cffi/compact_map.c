@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "compact_tree.h"
 #include "file_bytes.h"
@@ -237,20 +238,40 @@ void fv_counters_delete(fv_counters *counters, int32_t old_size)
     assert(counters->deletion_count > 0);
 }
 
-/* One row of the log.  Unlike at run time, overwritten empty files and deletions of nothing count. */
-static int replay_row(fv_tree *t, const fv_entry *row, int version, fv_counters *counters)
+typedef struct {
+    fv_tree tree;
+    int version;
+    uint64_t rows_left; /* as many as the file had when it was opened, without those replayed */
+    fv_counters *counters;
+    fv_tail_search tail;
+} replay;
+
+static uint64_t end_of(const fv_entry *row, int version)
 {
+    return row->offset * 8 + fv_needle_actual_size(row->size, version);
+}
+
+static void note_end(fv_counters *counters, uint64_t end)
+{
+    if (end > counters->max_end)
+        counters->max_end = end;
+}
+
+/* One row of the log.  Unlike at run time, overwritten empty files and deletions of nothing count. */
+static int replay_row(replay *r, const fv_entry *row)
+{
+    fv_counters *counters = r->counters;
     fv_entry old;
     counters->rows++;
+    fv_tail_consider(&r->tail, row);
     if (row->id > counters->max_key)
         counters->max_key = row->id;
     if (fv_entry_is_live(row)) {
-        uint64_t end = row->offset * 8 + fv_needle_actual_size(row->size, version);
-        if (row->size > 0 && end > counters->max_end)
-            counters->max_end = end;
+        if (row->size > 0)
+            note_end(counters, end_of(row, r->version));
         counters->file_count++;
         counters->file_bytes += (uint64_t)row->size;
-        int result = fv_tree_set(t, row->id, row->offset, row->size, &old);
+        int result = fv_tree_set(&r->tree, row->id, row->offset, row->size, &old);
         if (result == 1 && fv_entry_is_live(&old)) {
             counters->deletion_count++;
             counters->deletion_bytes += (uint64_t)old.size;
@@ -258,42 +279,115 @@ static int replay_row(fv_tree *t, const fv_entry *row, int version, fv_counters 
         return result < 0 ? -ENOMEM : 0;
     }
     counters->deletion_count++;
-    if (fv_tree_delete(t, row->id, &old)) {
+    if (fv_tree_delete(&r->tree, row->id, &old)) {
         assert(old.size >= 0);
         counters->deletion_bytes += (uint64_t)old.size;
     }
     return 0;
 }
 
-static int replay_log(fv_tree *t, int fd, int offset_width, int version, fv_counters *counters)
+typedef struct {
+    size_t count;
+    uint64_t bytes;           /* of the bodies */
+    const fv_entry *farthest; /* the one whose record ends last */
+} ascending_run;
+
+/* The rows up to the first that is unlike nearly all rows of nearly all indexes: those are of a new
+ * id, above all ids so far, and of a record with a body, behind all records so far. */
+static ascending_run find_run(const replay *r, const fv_entry *rows, size_t count)
 {
+    uint64_t id = r->counters->max_key, offset = r->tail.out->last_offset / 8, farthest = 0;
+    ascending_run run = {0, 0, rows};
+    for (; run.count < count; run.count++) {
+        const fv_entry *row = &rows[run.count];
+        if (row->id <= id || row->offset <= offset || row->size <= 0)
+            break;
+        id = row->id;
+        offset = row->offset;
+        run.bytes += (uint64_t)row->size;
+        /* Padding to whole units keeps this order. */
+        uint64_t body_end = offset * 8 + (uint64_t)row->size;
+        run.farthest = body_end > farthest ? row : run.farthest;
+        farthest = body_end > farthest ? body_end : farthest;
+    }
+    return run;
+}
+
+/* What replay_row does with each of them. */
+static int replay_run(replay *r, const fv_entry *rows, const ascending_run *run)
+{
+    fv_counters *counters = r->counters;
+    uint64_t end = end_of(run->farthest, r->version);
+    /* While all of them lie within the data file, only the last two can matter to its end. */
+    size_t first = end <= r->tail.dat_size && run->count > 2 ? run->count - 2 : 0;
+    r->tail.out->rows += first;
+    for (size_t i = first; i < run->count; i++)
+        fv_tail_consider(&r->tail, &rows[i]);
+    note_end(counters, end);
+    counters->rows += run->count;
+    counters->max_key = rows[run->count - 1].id;
+    counters->file_count += run->count;
+    counters->file_bytes += run->bytes;
+    return fv_tree_append_run(&r->tree, rows, run->count, r->rows_left) < 0 ? -ENOMEM : 0;
+}
+
+static int replay_rows(replay *r, const fv_entry *rows, size_t count)
+{
+    size_t done = 0;
+    int error = 0;
+    while (done < count && error == 0) {
+        ascending_run run = find_run(r, rows + done, count - done);
+        error = run.count > 0 ? replay_run(r, rows + done, &run) : replay_row(r, &rows[done]);
+        size_t taken = run.count > 0 ? run.count : 1;
+        done += taken;
+        r->rows_left -= r->rows_left < taken ? r->rows_left : taken;
+    }
+    return error;
+}
+
+static int replay_log(replay *r, int fd, int offset_width)
+{
+    enum { BATCH = 256 }; /* with the leaf that they go to, they fit the nearest cache */
     fv_row_reader reader;
-    fv_entry row;
-    int result = fv_row_reader_open(&reader, fd, offset_width);
-    while (result == 0 && (result = fv_row_reader_next(&reader, &row)) == 1)
-        result = replay_row(t, &row, version, counters);
+    fv_entry rows[BATCH];
+    struct stat status;
+    if (fstat(fd, &status) == 0)
+        r->rows_left = (uint64_t)status.st_size / fv_row_bytes(offset_width);
+    int result = fv_row_reader_open(&reader, fd, offset_width), count;
+    while (result == 0 && (result = count = fv_row_reader_batch(&reader, rows, BATCH)) > 0)
+        result = replay_rows(r, rows, (size_t)count);
     fv_row_reader_close(&reader);
     assert(result <= 0);
     return result;
 }
 
-int fv_map_load(fv_map *map, int fd, int offset_width, int version, fv_counters *counters)
+int fv_map_load_with_tail(fv_map *map, int fd, int offset_width, int version, uint64_t dat_size,
+                          fv_counters *counters, fv_index_tail *tail)
 {
-    assert(counters != NULL);
+    assert(counters != NULL && tail != NULL);
+    replay r = {.version = version, .counters = counters};
     memset(counters, 0, sizeof *counters);
+    fv_tail_begin(&r.tail, version, dat_size, tail);
     if ((offset_width != 4 && offset_width != 5) || version < 1 || version > 3 || !is_compact(map))
         return -EINVAL;
-    fv_tree loaded = {0};
-    int error = replay_log(&loaded, fd, offset_width, version, counters);
+    int error = replay_log(&r, fd, offset_width);
+    fv_tail_finish(&r.tail);
+    assert(error != 0 || tail->rows == counters->rows);
     lock_exclusive(map);
     if (error == 0 && map->tree.count != 0)
         error = -EINVAL;
     if (error == 0) {
         fv_tree_free(&map->tree);
-        map->tree = loaded;
-        loaded = (fv_tree){0};
+        map->tree = r.tree;
+        r.tree = (fv_tree){0};
     }
     unlock(map);
-    fv_tree_free(&loaded);
+    fv_tree_free(&r.tree);
     return error;
+}
+
+int fv_map_load(fv_map *map, int fd, int offset_width, int version, fv_counters *counters)
+{
+    fv_index_tail ignored;
+    return fv_map_load_with_tail(map, fd, offset_width, version, UINT64_MAX, counters, &ignored);
 }

@@ -13,7 +13,7 @@
 #ifndef FASTVOL_COMPACT_MAP_H
 #define FASTVOL_COMPACT_MAP_H
 
-#include "index_rows.h"
+#include "index_tail.h"
 
 /* cffi:begin */
 typedef struct fv_map fv_map;
@@ -63,6 +63,9 @@ uint64_t fv_map_memory(fv_map *map);
  * `offset_width` is 4 or 5; `version` (1..3) gives the record length behind max_end.
  * Returns 0 or a negative errno. */
 int fv_map_load(fv_map *map, int fd, int offset_width, int version, fv_counters *counters);
+/* The same, and what fv_scan_index_tail finds for a data file of `dat_size` bytes, in one pass. */
+int fv_map_load_with_tail(fv_map *map, int fd, int offset_width, int version, uint64_t dat_size,
+                          fv_counters *counters, fv_index_tail *tail);
 
 /* Runtime counter rules (weed/storage/needle_map_metric.go): old_size is 0 when there was none. */
 void fv_counters_put(fv_counters *counters, uint64_t id, int32_t old_size, int32_t new_size);

@@ -395,17 +395,27 @@ static int has_room(const leaf *l, uint64_t delta, uint64_t offset)
            (l->has_high || offset <= UINT32_MAX);
 }
 
-static int tree_append(fv_tree *t, uint64_t id, uint64_t offset, int32_t size)
+/* Room of a new last leaf: no less than usual, and enough for what is known to come. */
+static size_t last_leaf_capacity(size_t usual, uint64_t expected)
+{
+    if (expected <= usual)
+        return usual;
+    return expected < LEAF_ENTRIES_MAX ? (size_t)expected : LEAF_ENTRIES_MAX;
+}
+
+/* `expected`: with this one, so many appends may follow; 0 when nothing is known. */
+static int tree_append(fv_tree *t, uint64_t id, uint64_t offset, int32_t size, uint64_t expected)
 {
     if (t->slot_count == 0)
-        return add_leaf(t, 0, LEAF_ENTRIES_FIRST, id, offset, size);
+        return add_leaf(t, 0, last_leaf_capacity(LEAF_ENTRIES_FIRST, expected), id, offset, size);
     size_t slot_at = t->slot_count - 1;
     slot *s = &t->slots[slot_at];
     assert(id > s->base + key_at(s->leaf, s->leaf->count - 1u));
     if (!has_room(s->leaf, id - s->base, offset)) {
         if (s->leaf->count == LEAF_ENTRIES_MAX || widens_much(s, id)) {
             trim_leaf(t, slot_at);
-            return add_leaf(t, slot_at + 1, LEAF_ENTRIES_APPENDED, id, offset, size);
+            return add_leaf(t, slot_at + 1, last_leaf_capacity(LEAF_ENTRIES_APPENDED, expected), id,
+                            offset, size);
         }
         if (fit_leaf(t, slot_at, id, offset, 1) != 0)
             return -1;
@@ -475,7 +485,7 @@ int fv_tree_set(fv_tree *t, uint64_t id, uint64_t offset, int32_t size, fv_entry
     size_t slot_at, at;
     assert(offset < FV_OFFSET_LIMIT);
     if (is_ascending(t, id))
-        return tree_append(t, id, offset, size);
+        return tree_append(t, id, offset, size, 0);
     if (!locate(t, id, &slot_at, &at))
         return tree_insert(t, slot_at, at, id, offset, size);
     fv_entry previous;
@@ -492,6 +502,66 @@ int fv_tree_set(fv_tree *t, uint64_t id, uint64_t offset, int32_t size, fv_entry
     if (old != NULL)
         *old = previous;
     return 1;
+}
+
+/* How many entries of a run the last leaf takes as it is laid out. */
+static size_t fitting(const slot *s, const fv_entry *run, size_t count)
+{
+    const leaf *l = s->leaf;
+    size_t room = (size_t)l->capacity - l->count, fit = count < room ? count : room;
+    /* Ascending: the last one is the widest. */
+    while (fit > 0 && !(width_of(run[fit - 1].id - s->base) <= l->key_width &&
+                        (l->has_high || run[fit - 1].offset <= UINT32_MAX)))
+        fit--;
+    return fit;
+}
+
+#define FILL_KEYS(type)                                                                            \
+    for (size_t i = 0; i < count; i++)                                                             \
+        ((type *)leaf_keys(l))[first + i] = (type)(run[i].id - s->base)
+
+/* What put_key and put_value do, a column at a time. */
+static void fill_leaf(const slot *s, const fv_entry *run, size_t count)
+{
+    leaf *l = s->leaf;
+    const size_t first = l->count;
+    assert(first + count <= l->capacity);
+    for (size_t i = 0; i < count; i++)
+        leaf_offsets(l)[first + i] = (uint32_t)run[i].offset;
+    for (size_t i = 0; i < count; i++)
+        leaf_sizes(l)[first + i] = run[i].size;
+    if (l->key_width == 2)
+        FILL_KEYS(uint16_t);
+    else if (l->key_width == 4)
+        FILL_KEYS(uint32_t);
+    else
+        FILL_KEYS(uint64_t);
+    if (l->has_high)
+        for (size_t i = 0; i < count; i++)
+            leaf_high(l)[first + i] = (uint8_t)(run[i].offset >> 32);
+    l->count = (uint16_t)(first + count);
+}
+
+int fv_tree_append_run(fv_tree *t, const fv_entry *run, size_t count, uint64_t expected)
+{
+    assert(count == 0 || (is_ascending(t, run[0].id) && run[count - 1].offset < FV_OFFSET_LIMIT));
+    for (size_t done = 0, taken; done < count; done += taken) {
+        const fv_entry *rest = run + done;
+        taken = 0;
+        if (t->slot_count > 0) {
+            const slot *last = &t->slots[t->slot_count - 1];
+            taken = fitting(last, rest, count - done);
+            fill_leaf(last, rest, taken);
+            t->count += taken;
+        }
+        if (taken == 0) {
+            uint64_t following = expected > done ? expected - done : 0;
+            if (tree_append(t, rest->id, rest->offset, rest->size, following) != 0)
+                return -1;
+            taken = 1;
+        }
+    }
+    return 0;
 }
 
 int fv_tree_delete(fv_tree *t, uint64_t id, fv_entry *old)

@@ -36,6 +36,9 @@ typedef struct {
 /* The functions mean what those of compact_map.h mean; `old` may be NULL. */
 int fv_tree_get(const fv_tree *t, uint64_t id, fv_entry *out);
 int fv_tree_set(fv_tree *t, uint64_t id, uint64_t offset, int32_t size, fv_entry *old);
+/* Appends entries whose ids lie above all that are there; ids and offsets ascend.  `expected`: so many
+ * entries, with these, may be appended one behind the other.  0, or -1 after any number of them. */
+int fv_tree_append_run(fv_tree *t, const fv_entry *run, size_t count, uint64_t expected);
 int fv_tree_delete(fv_tree *t, uint64_t id, fv_entry *old);
 int fv_tree_remove(fv_tree *t, uint64_t id);
 size_t fv_tree_scan(const fv_tree *t, uint64_t first, fv_entry *out, size_t capacity);

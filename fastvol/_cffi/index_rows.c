@@ -26,15 +26,20 @@ size_t fv_row_encode(uint8_t *out, int offset_width, uint64_t id, uint64_t offse
     return fv_row_bytes(offset_width);
 }
 
-void fv_row_decode(const uint8_t *row, int offset_width, fv_entry *out)
+static inline void decode(const uint8_t *row, int offset_width, fv_entry *out)
 {
-    assert(offset_width == 4 || offset_width == 5);
     out->id = fv_load_be64(row);
     out->offset = fv_load_be32(row + 8);
     if (offset_width == 5)
         out->offset |= (uint64_t)row[12] << 32;
     out->size = (int32_t)fv_load_be32(row + 8 + offset_width);
     assert(out->offset < FV_OFFSET_LIMIT);
+}
+
+void fv_row_decode(const uint8_t *row, int offset_width, fv_entry *out)
+{
+    assert(offset_width == 4 || offset_width == 5);
+    decode(row, offset_width, out);
 }
 
 int fv_row_reader_open(fv_row_reader *reader, int fd, int offset_width)
@@ -74,4 +79,38 @@ int fv_row_reader_next(fv_row_reader *reader, fv_entry *out)
     fv_row_decode(reader->block + reader->used, reader->offset_width, out);
     reader->used += fv_row_bytes(reader->offset_width);
     return 1;
+}
+
+/* Always inlined with a width that the compiler knows. */
+static inline __attribute__((always_inline)) void decode_all(const uint8_t *rows, int offset_width,
+                                                             fv_entry *out, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        decode(rows + i * (12u + (size_t)offset_width), offset_width, &out[i]);
+}
+
+int fv_row_reader_batch(fv_row_reader *reader, fv_entry *out, int capacity)
+{
+    const size_t row_bytes = fv_row_bytes(reader->offset_width), wanted = (size_t)capacity;
+    size_t done = 0;
+    assert(capacity > 0);
+    while (done < wanted) {
+        if (reader->used == reader->held) {
+            int more = read_block(reader);
+            if (more < 0)
+                return more;
+            if (more == 0)
+                break;
+        }
+        size_t count = (reader->held - reader->used) / row_bytes;
+        if (count > wanted - done)
+            count = wanted - done;
+        if (reader->offset_width == 5)
+            decode_all(reader->block + reader->used, 5, out + done, count);
+        else
+            decode_all(reader->block + reader->used, 4, out + done, count);
+        reader->used += count * row_bytes;
+        done += count;
+    }
+    return (int)done;
 }

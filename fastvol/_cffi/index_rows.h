@@ -47,5 +47,7 @@ int fv_row_reader_open(fv_row_reader *reader, int fd, int offset_width);
 void fv_row_reader_close(fv_row_reader *reader);
 /* 1 and the next row, 0 behind the last one, or a negative errno. */
 int fv_row_reader_next(fv_row_reader *reader, fv_entry *out);
+/* The next rows, `capacity` of them unless there are fewer: how many, or a negative errno. */
+int fv_row_reader_batch(fv_row_reader *reader, fv_entry *out, int capacity);
 
 #endif

@@ -147,47 +147,16 @@ int fv_scan_to_index(int dat_fd, uint64_t from, uint64_t to, int version, int ve
 
 /* ---- rows ------------------------------------------------------------------------------------ */
 
-/* What may follow a record's body at most: checksum, time, padding. */
-#define TAIL_MAX 32u
-
-/* `previous` is the offset of the record before the last one. */
-static void consider_row(const fv_entry *entry, uint64_t row, int version, uint64_t dat_size,
-                         uint64_t *previous, int32_t *previous_size, fv_index_tail *out)
-{
-    uint64_t offset = entry->offset * 8;
-    if (offset == 0)
-        return;
-    int32_t size = entry->size < 0 ? -1 : entry->size;
-    /* The exact end costs more than the rest of this; few rows are near enough to need it. */
-    if (offset + FV_NEEDLE_HEADER + (uint64_t)(size > 0 ? size : 0) + TAIL_MAX > dat_size &&
-        offset + fv_needle_actual_size(size, version) > dat_size)
-        out->beyond++;
-    if (offset >= out->last_offset) {
-        if (offset > out->last_offset && out->last_offset != 0) {
-            *previous = out->last_offset;
-            *previous_size = out->last_size;
-        }
-        out->last_offset = offset;
-        out->last_size = size;
-        out->last_id = entry->id;
-        out->last_row = row;
-    } else if (offset >= *previous) {
-        *previous = offset;
-        *previous_size = size;
-    }
-}
-
 int fv_scan_index_tail(int idx_fd, int offset_width, int version, uint64_t dat_size,
                        fv_index_tail *out)
 {
-    memset(out, 0, sizeof *out);
-    uint64_t previous = 0;
-    int32_t previous_size = 0;
+    fv_tail_search search;
     fv_row_reader reader;
     fv_entry entry;
+    fv_tail_begin(&search, version, dat_size, out);
     int result = fv_row_reader_open(&reader, idx_fd, offset_width);
     while (result == 0 && (result = fv_row_reader_next(&reader, &entry)) == 1) {
-        consider_row(&entry, out->rows++, version, dat_size, &previous, &previous_size, out);
+        fv_tail_consider(&search, &entry);
         result = 0;
     }
     fv_row_reader_close(&reader);
@@ -195,7 +164,6 @@ int fv_scan_index_tail(int idx_fd, int offset_width, int version, uint64_t dat_s
         out->sys_errno = -result;
         return -1;
     }
-    if (previous != 0)
-        out->previous_end = previous + fv_needle_actual_size(previous_size, version);
+    fv_tail_finish(&search);
     return 0;
 }

@@ -2,6 +2,7 @@
 #ifndef FASTVOL_SCAN_H
 #define FASTVOL_SCAN_H
 
+#include "index_tail.h"
 #include "needle.h"
 
 /* cffi:begin */
@@ -40,17 +41,6 @@ int fv_scan_to_index(int dat_fd, uint64_t from, uint64_t to, int version, int ve
  * next one counts as found, because the caller must not conclude that there is none. */
 int fv_scan_find_record(int dat_fd, uint64_t from, uint64_t to, int version, uint64_t *found,
                         int *sys_errno);
-
-typedef struct {
-    uint64_t rows;         /* whole rows */
-    uint64_t last_id;      /* of the row whose record lies furthest back in the data file */
-    uint64_t last_offset;  /* bytes; 0 = no row has a position */
-    int32_t last_size;     /* -1 = a tombstone's row */
-    uint64_t previous_end; /* bytes; end of the record before it in the data file, 0 = none */
-    uint64_t beyond;       /* rows whose record ends behind dat_size */
-    uint64_t last_row;     /* index of that row, from 0 */
-    int sys_errno;
-} fv_index_tail;
 
 /* Finds the row of the physically last record.  Returns 0 or -1. */
 int fv_scan_index_tail(int idx_fd, int offset_width, int version, uint64_t dat_size,

@@ -1,10 +1,14 @@
 """Typed face of the data-file walk: rebuilding an index, finding the physical end."""
 
+import contextlib
 import os
 from dataclasses import dataclass
 from enum import IntEnum
 
 from fastvol._cffi._core import ffi, lib
+from fastvol._cffi.compact_map import CompactMap
+from fastvol._cffi.needle_map import NeedleCounters
+from fastvol.errors import DiskIOError
 
 
 class ScanStop(IntEnum):
@@ -51,6 +55,7 @@ class IndexTail:
     """The row of the physically last record; ``last_offset`` 0 when no row has a position.
 
     ``previous_end``: where the record before it in the data file ends, 0 when there is none.
+    ``counters``: what a map counted that was filled on the way.
     """
 
     rows: int
@@ -60,6 +65,7 @@ class IndexTail:
     last_row: int
     beyond: int
     previous_end: int
+    counters: NeedleCounters | None = None
 
 
 def scan_to_index(
@@ -111,14 +117,30 @@ def find_record(dat_fd: int, start: int, end: int, *, version: int) -> int | Non
     return int(found[0]) if code else None
 
 
-def index_tail(idx_fd: int, *, offset_width: int, version: int, dat_size: int) -> IndexTail:
+def index_tail(
+    idx_fd: int,
+    *,
+    offset_width: int,
+    version: int,
+    dat_size: int,
+    into: CompactMap | None = None,
+) -> IndexTail:
     """Finds the row of the record that lies furthest back in a data file of ``dat_size`` bytes.
+
+    An empty map may be filled in the same pass; without ``counters`` in the result it was not.
 
     Raises:
         OSError: the index could not be read.
     """
     out = ffi.new("fv_index_tail *")
-    if lib.fv_scan_index_tail(idx_fd, offset_width, version, dat_size, out) != 0:
+    counters = None
+    if into is not None:
+        # Whoever needs the map loads it again, and hears why that fails.
+        with contextlib.suppress(DiskIOError, MemoryError):
+            counters = into.load(idx_fd, offset_width, version, dat_size=dat_size, tail=out)
+    if counters is None and (
+        lib.fv_scan_index_tail(idx_fd, offset_width, version, dat_size, out) != 0
+    ):
         raise OSError(out.sys_errno, os.strerror(out.sys_errno))
     return IndexTail(
         rows=out.rows,
@@ -128,4 +150,5 @@ def index_tail(idx_fd: int, *, offset_width: int, version: int, dat_size: int) -
         last_row=out.last_row,
         beyond=out.beyond,
         previous_end=out.previous_end,
+        counters=counters,
     )

@@ -24,6 +24,7 @@ from fastvol.formats.ttl import TTL
 SUPER_BLOCK_BYTES: Final = 8
 EXTRA_BYTES_MAX: Final = 65534
 _EXTRA_BYTES_STORED_MAX: Final = (1 << 16) - 1
+_EXTRA_SIZE_BYTES: Final = 2
 VERSIONS: Final = (1, 2, 3)
 _LAYOUT: Final = struct.Struct(">BB2sHH")
 assert _LAYOUT.size == SUPER_BLOCK_BYTES
@@ -72,7 +73,10 @@ class SuperBlock:
 
         :exc:`OSError` when it cannot be read, :exc:`ValueError` as :meth:`from_bytes`.
         """
-        return cls.from_bytes(os.pread(dat_fd, SUPER_BLOCK_BYTES + _EXTRA_BYTES_STORED_MAX, 0))
+        stored = os.pread(dat_fd, SUPER_BLOCK_BYTES, 0)
+        if any(stored[-_EXTRA_SIZE_BYTES:]):  # rare, and 64 KB to be read
+            stored = os.pread(dat_fd, SUPER_BLOCK_BYTES + _EXTRA_BYTES_STORED_MAX, 0)
+        return cls.from_bytes(stored)
 
     @classmethod
     def from_bytes(cls, stored: bytes) -> SuperBlock:

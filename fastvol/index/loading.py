@@ -41,6 +41,11 @@ class LoadedMap:
     counters: NeedleCounters
 
 
+def is_loaded_into_memory(idx_path: Path | None, options: IndexOptions) -> bool:
+    """Whether a volume gets a compact map, and not only where no other can be had."""
+    return options.kind == "memory" or idx_path is None
+
+
 def load_needle_map(
     idx_fd: int,
     idx_path: Path | None,
@@ -61,7 +66,7 @@ def load_needle_map(
     Raises:
         OSError, StorageError: the index cannot be read; MemoryError, ValueError.
     """
-    if options.kind != "memory" and idx_path is not None:
+    if idx_path is not None and not is_loaded_into_memory(idx_path, options):
         figures = IndexFigures(idx_fd, width, version)
         try:
             opened = _open_on_disk(idx_fd, idx_path, width, figures, options=options, access=access)

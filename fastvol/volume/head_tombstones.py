@@ -14,6 +14,7 @@ from fastvol.formats.index_entry import (
     OFFSET_UNIT,
     TOMBSTONE_SIZE,
     IndexEntry,
+    decode_row,
     encode_row,
     iter_rows,
     row_size,
@@ -72,10 +73,17 @@ def _rows(idx_fd: int, width: int) -> Iterator[IndexEntry]:
         at += len(block) // step * step
 
 
+def _is_positionless(row: IndexEntry) -> bool:
+    return not row.offset and row.size == TOMBSTONE_SIZE
+
+
 def _leading_tombstones(idx_fd: int, width: int) -> int:
+    first = os.pread(idx_fd, row_size(width), 0)
+    if len(first) < row_size(width) or not _is_positionless(decode_row(first, width)):
+        return 0  # as in nearly every index: not worth a block
     count = 0
-    for _, offset, size in _rows(idx_fd, width):
-        if offset or size != TOMBSTONE_SIZE:
+    for row in _rows(idx_fd, width):
+        if not _is_positionless(row):
             break
         count += 1
     return count

@@ -31,6 +31,8 @@ import logging
 import os
 from dataclasses import dataclass
 
+from fastvol._cffi.compact_map import CompactMap
+from fastvol._cffi.needle_map import NeedleCounters
 from fastvol._cffi.scan import (
     IndexTail,
     ScanResult,
@@ -57,10 +59,14 @@ _COOKIE_BYTES = 4
 
 @dataclass(frozen=True, slots=True)
 class EndState:
-    """What was found at the end of the files; ``problem`` is empty when all is well."""
+    """What was found at the end of the files; ``problem`` is empty when all is well.
+
+    ``counters`` are those of a map that was filled on the way and holds what the index holds now.
+    """
 
     last_append_ns: int
     problem: str
+    counters: NeedleCounters | None = None
 
 
 class EndRepair:
@@ -86,14 +92,19 @@ class EndRepair:
         self._width = width
         self._row_size = row_size(width)
 
-    def run(self, *, may_write: bool) -> EndState:
+    def run(self, *, may_write: bool, into: CompactMap | None = None) -> EndState:
         """Brings both ends together.
+
+        Args:
+            may_write: whether the files may be changed.
+            into: an empty map, filled in the pass over the rows that is made anyway.  Whenever the
+                ends do not agree at once, it is worth nothing, and ``counters`` is None.
 
         Raises:
             OSError: a file cannot be read.
         """
         dat_size = os.fstat(self._dat_fd).st_size
-        tail = self._tail(dat_size)
+        tail = self._tail(dat_size, into)
         if tail.beyond:
             return self._data_is_shorter(tail, dat_size, may_write)
         problem = self._last_row_problem(tail)
@@ -104,13 +115,18 @@ class EndRepair:
             return self._data_is_longer(tail, end, dat_size, may_write)
         if may_write:
             problem = self._cut_partial_row(tail)
-        return EndState(self._last_append_time(tail), problem)
+        counters = None if problem else tail.counters
+        return EndState(self._last_append_time(tail), problem, counters)
 
     # --- looking ------------------------------------------------------------------------------
 
-    def _tail(self, dat_size: int) -> IndexTail:
+    def _tail(self, dat_size: int, into: CompactMap | None = None) -> IndexTail:
         return index_tail(
-            self._idx_fd, offset_width=self._width, version=self._version, dat_size=dat_size
+            self._idx_fd,
+            offset_width=self._width,
+            version=self._version,
+            dat_size=dat_size,
+            into=into,
         )
 
     def _record_end(self, tail: IndexTail) -> int:

@@ -11,6 +11,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fastvol._cffi.compact_map import CompactMap
 from fastvol._cffi.volume import NativeVolume
 from fastvol.errors import StorageError, VolumeDamagedError
 from fastvol.formats import volume_info
@@ -20,7 +21,7 @@ from fastvol.formats.replica_placement import ReplicaPlacement
 from fastvol.formats.super_block import SUPER_BLOCK_BYTES, SuperBlock
 from fastvol.formats.volume_info import VolumeInfo
 from fastvol.index.kinds import IN_MEMORY, IndexOptions
-from fastvol.index.loading import Access, LoadedMap, load_needle_map
+from fastvol.index.loading import Access, LoadedMap, is_loaded_into_memory, load_needle_map
 from fastvol.volume.files import (
     VolumeFiles,
     open_file,
@@ -312,7 +313,9 @@ class _Opening:
             version=super_block.version,
             width=width,
         )
-        end = repair.run(may_write=self._may_write)
+        in_memory = is_loaded_into_memory(self._index_path, self._index)
+        compact = CompactMap() if in_memory else None
+        end = repair.run(may_write=self._may_write, into=compact)
         if end.problem:
             self._forbid_changes(end.problem)
         dat_size = os.fstat(dat_fd).st_size
@@ -326,7 +329,11 @@ class _Opening:
                 fallback=modified_second,
                 volume_id=files.volume_id,
             )
-        loaded = self._load_map(idx_fd, super_block.version, width)
+        if compact is not None and end.counters is not None:
+            loaded = LoadedMap(compact, end.counters)
+        else:
+            compact = None
+            loaded = self._load_map(idx_fd, super_block.version, width)
         handed_over = {dat_fd, idx_fd} if self._may_write else {dat_fd}
         try:
             assert end.problem or loaded.counters.max_needle_end <= dat_size
@@ -353,6 +360,10 @@ class _Opening:
         self._owned -= handed_over
         return native
 
+    @property
+    def _index_path(self) -> Path | None:
+        return self._files.index(".idx") if self._index_is_a_file else None
+
     def _load_map(self, idx_fd: int, version: int, width: int) -> LoadedMap:
         if not self._may_write:
             access = Access.NONE
@@ -362,7 +373,7 @@ class _Opening:
             access = Access.WRITE
         return load_needle_map(
             idx_fd,
-            self._files.index(".idx") if self._index_is_a_file else None,
+            self._index_path,
             width=width,
             version=version,
             options=self._index,

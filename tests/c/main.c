@@ -12,6 +12,7 @@ void test_map_high_offsets(void);
 void test_map_full_range_of_ids(void);
 void test_map_load_counters(void);
 void test_map_load_errors(void);
+void test_map_load_of_any_rows(void);
 void test_map_readers_and_writer(void);
 void test_map_out_of_memory(void);
 void test_counting_backwards(void);
@@ -131,6 +132,7 @@ int main(void)
     RUN(test_map_full_range_of_ids);
     RUN(test_map_load_counters);
     RUN(test_map_load_errors);
+    RUN(test_map_load_of_any_rows);
     RUN(test_map_readers_and_writer);
     RUN(test_map_out_of_memory);
     RUN(test_counting_backwards);

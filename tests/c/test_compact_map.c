@@ -5,6 +5,7 @@
 
 #include "check.h"
 #include "compact_map.h"
+#include "scan.h"
 
 /* ---- against a plain array --------------------------------------------------------------------- */
 
@@ -273,6 +274,123 @@ void test_map_load_errors(void)
     CHECK(fv_map_count(map) == 1);
     fv_map_free(map);
     close(fd);
+}
+
+/* Rows as volumes have them: mostly new ids in rising order, and now and then anything else. */
+static void likely_rows(row *rows, size_t count, int width, unsigned long long *seed)
+{
+    const uint64_t limit = width == 5 ? FV_OFFSET_LIMIT : UINT64_C(1) << 32;
+    const unsigned usual = next_random(seed) % 4; /* 0: nothing is usual */
+    uint64_t id = next_random(seed) % 3;
+    uint64_t offset = next_random(seed) % 2 ? 1 : limit - 40 * count; /* across 32 GiB */
+    offset = width == 5 && next_random(seed) % 2 ? (UINT64_C(1) << 32) - 10 * count : offset;
+    const unsigned gap = next_random(seed) % 3 ? 2 : 40; /* of ids, as a power */
+    for (size_t i = 0; i < count; i++) {
+        unsigned what = next_random(seed) % (usual == 0 ? 8 : usual == 1 ? 64 : 2000);
+        id += 1 + (next_random(seed) % 300 == 0 ? next_random(seed) >> (64 - gap) : 0);
+        offset += 1 + next_random(seed) % 20;
+        rows[i] = (row){id, offset, 1 + (int32_t)(next_random(seed) % 120)};
+        if (what < 4)
+            rows[i].id = next_random(seed) % (id + 1);
+        if (what == 0 || what == 4)
+            rows[i].size = -1;
+        else if (what == 1 || what == 5)
+            rows[i].size = 0;
+        if (what == 2 || what == 6)
+            rows[i].offset = next_random(seed) % 3 ? next_random(seed) % offset : 0;
+        if (what == 7)
+            rows[i].size = INT32_MAX - (int32_t)(next_random(seed) % 9);
+    }
+}
+
+/* The load as it is defined, a row at a time. */
+static void load_plainly(fv_map *map, const row *rows, size_t count, int version, fv_counters *c)
+{
+    memset(c, 0, sizeof *c);
+    for (size_t i = 0; i < count; i++) {
+        const row *r = &rows[i];
+        fv_entry old = {0};
+        c->rows++;
+        c->max_key = r->id > c->max_key ? r->id : c->max_key;
+        if (r->offset == 0 || r->size < 0) {
+            c->deletion_count++;
+            if (fv_map_delete(map, r->id, &old))
+                c->deletion_bytes += (uint64_t)old.size;
+            continue;
+        }
+        uint64_t end = r->size > 0 ? r->offset * 8 + fv_needle_actual_size(r->size, version) : 0;
+        c->max_end = end > c->max_end ? end : c->max_end;
+        c->file_count++;
+        c->file_bytes += (uint64_t)r->size;
+        if (fv_map_set(map, r->id, r->offset, r->size, &old) == 1 && fv_entry_is_live(&old)) {
+            c->deletion_count++;
+            c->deletion_bytes += (uint64_t)old.size;
+        }
+    }
+}
+
+static void check_same_entries(fv_map *map, fv_map *model)
+{
+    fv_entry got[BATCH], want[BATCH];
+    uint64_t first = 0;
+    size_t have = BATCH;
+    CHECK(fv_map_count(map) == fv_map_count(model));
+    while (have == BATCH) {
+        have = (size_t)fv_map_scan(model, first, want, BATCH);
+        CHECK((size_t)fv_map_scan(map, first, got, BATCH) == have);
+        for (size_t i = 0; i < have; i++)
+            CHECK(got[i].id == want[i].id && got[i].offset == want[i].offset &&
+                  got[i].size == want[i].size);
+        first = have > 0 ? want[have - 1].id + 1 : 0;
+    }
+}
+
+static void check_same_tail(int fd, int width, int version, uint64_t dat_size,
+                            const fv_counters *want)
+{
+    fv_map *map = fv_map_new();
+    fv_counters counters;
+    fv_index_tail tail, plain;
+    CHECK(fv_scan_index_tail(fd, width, version, dat_size, &plain) == 0);
+    CHECK(fv_map_load_with_tail(map, fd, width, version, dat_size, &counters, &tail) == 0);
+    CHECK(memcmp(&counters, want, sizeof counters) == 0);
+    CHECK(tail.rows == plain.rows && tail.last_row == plain.last_row);
+    CHECK(tail.last_id == plain.last_id && tail.last_offset == plain.last_offset);
+    CHECK(tail.last_size == plain.last_size && tail.beyond == plain.beyond);
+    CHECK(tail.previous_end == plain.previous_end);
+    fv_map_free(map);
+}
+
+/* Runs of usual rows are taken at once: entries, counters, memory and the end that the data file is
+ * held against are those of one row after the other. */
+void test_map_load_of_any_rows(void)
+{
+    enum { ROWS_MAX = 9000 };
+    static row rows[ROWS_MAX];
+    unsigned long long seed = 11;
+    for (int round = 0; round < 120; round++) {
+        int width = 4 + round % 2, version = 1 + round % 3;
+        size_t count = next_random(&seed) % (round % 4 == 0 ? ROWS_MAX : 600);
+        likely_rows(rows, count, width, &seed);
+        int fd = file_of(rows, count, width, round % 5);
+        fv_map *map = fv_map_new(), *model = fv_map_new();
+        fv_counters counters, want;
+        load_plainly(model, rows, count, version, &want);
+        CHECK(fv_map_load(map, fd, width, version, &counters) == 0);
+        CHECK(memcmp(&counters, &want, sizeof counters) == 0);
+        check_same_entries(map, model);
+        CHECK(fv_map_memory(map) <= fv_map_memory(model) + 16 * 1024);
+        for (uint64_t less = 0; less <= 48; less += 8)
+            check_same_tail(fd, width, version, want.max_end - less, &want);
+        check_same_tail(fd, width, version, want.max_end / 2, &want);
+        /* It takes changes like any other. */
+        CHECK(fv_map_set(map, want.max_key + 1, 5, 6, NULL) == 0);
+        CHECK(fv_map_set(model, want.max_key + 1, 5, 6, NULL) == 0);
+        check_same_entries(map, model);
+        fv_map_free(map);
+        fv_map_free(model);
+        close(fd);
+    }
 }
 
 /* ---- threads ----------------------------------------------------------------------------------- */

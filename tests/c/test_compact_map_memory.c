@@ -23,6 +23,7 @@
 #define fv_map_count lean_map_count
 #define fv_map_memory lean_map_memory
 #define fv_map_load lean_map_load
+#define fv_map_load_with_tail lean_map_load_with_tail
 #define fv_counters_put lean_counters_put
 #define fv_counters_delete lean_counters_delete
 #define fv_row_encode lean_row_encode
@@ -30,8 +31,10 @@
 #define fv_row_reader_open lean_row_reader_open
 #define fv_row_reader_close lean_row_reader_close
 #define fv_row_reader_next lean_row_reader_next
+#define fv_row_reader_batch lean_row_reader_batch
 #define fv_tree_get lean_tree_get
 #define fv_tree_set lean_tree_set
+#define fv_tree_append_run lean_tree_append_run
 #define fv_tree_delete lean_tree_delete
 #define fv_tree_remove lean_tree_remove
 #define fv_tree_scan lean_tree_scan

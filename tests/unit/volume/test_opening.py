@@ -134,6 +134,33 @@ def test_an_error_in_the_middle_leaks_nothing(
     assert open_volume(tmp_path).read(3).data == b"\x03" * 20
 
 
+def test_a_sound_index_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pass that compares it with the data fills the map; a partial row behind it is no matter."""
+    filled(tmp_path)
+    with (tmp_path / "7.idx").open("ab") as file:
+        file.write(b"part")
+    monkeypatch.setattr(opening, "load_needle_map", None)
+    volume = open_volume(tmp_path)
+    assert not volume.read_only
+    assert volume.read(3).data == b"\x03" * 20
+
+
+def test_what_was_read_before_a_repair_is_not_used(tmp_path: Path) -> None:
+    """The map has what the index has afterwards: without the row cut, with the row added."""
+    filled(tmp_path)
+    data, index = tmp_path / "7.dat", tmp_path / "7.idx"
+    os.truncate(data, data.stat().st_size - 1)
+    volume = open_volume(tmp_path)
+    assert volume.counters.file_count == 4
+    with pytest.raises(NeedleNotFoundError):
+        volume.read(5)
+    volume.close()
+    os.truncate(index, index.stat().st_size - 17)
+    volume = open_volume(tmp_path)
+    assert volume.counters.file_count == 4
+    assert volume.read(4).data == b"\x04" * 20
+
+
 def test_opening_and_closing_leaks_no_descriptors(tmp_path: Path) -> None:
     volume = filled(tmp_path)
     reopen(volume).close()
