@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from fastvol.http.blocking import only_in_thread
 from fastvol.http.chunks import Manifest, parse_manifest
 from fastvol.http.compression import GunzipError, gunzip, is_gzipped
 from fastvol.http.conditional import http_date, none_match, not_modified_since
@@ -24,7 +25,6 @@ from fastvol.limits import (
     PAGED_READ_BYTES,
 )
 from fastvol.observability.counts import Event
-from fastvol.volume.volume import WouldWaitError
 
 if TYPE_CHECKING:
     from fastvol.formats.needle import Needle
@@ -130,13 +130,11 @@ class ObjectReply:
             nowait=self._nowait,
         )
         if stored.meta_only:
-            if stored.needle.is_compressed or stored.needle.is_chunk_manifest:
+            needle = stored.needle
+            if needle.is_compressed or needle.is_chunk_manifest or self._reads_image(needle):
                 self._only_in_thread()
                 return self._volume.load(self._key, read_deleted=read_deleted)
-            if self._reads_image(stored.needle):
-                self._only_in_thread()
-                return self._volume.load(self._key, read_deleted=read_deleted)
-            if stored.needle.size <= PAGED_READ_BYTES:
+            if needle.size <= PAGED_READ_BYTES:
                 # Upstream reads bodies up to this size whole, and so checks them for any request.
                 self._verify(stored)
         return stored
@@ -155,8 +153,7 @@ class ObjectReply:
         return by_url and self._request.method != "HEAD" and needle.size <= IMAGE_BYTES_MAX
 
     def _only_in_thread(self) -> None:
-        if self._nowait:
-            raise WouldWaitError("this read computes too much for the event loop")
+        only_in_thread("this read", nowait=self._nowait)
 
     def _verify(self, stored: StoredNeedle) -> None:
         if stored.data_size > HTTP_INLINE_VERIFY_BYTES_MAX:

@@ -16,7 +16,7 @@ from fastvol.errors import FastvolError, InvalidRequestError, VolumeReadOnlyErro
 from fastvol.formats.file_id import parse_path, parse_volume_id
 from fastvol.formats.needle import Needle
 from fastvol.formats.ttl import TTL
-from fastvol.http.blocking import here_or_in_thread
+from fastvol.http.blocking import here_or_in_thread, only_in_thread
 from fastvol.http.file_path import parse_url_path, write_fid
 from fastvol.http.parts import HandlerParts
 from fastvol.http.query import parse_query
@@ -267,8 +267,7 @@ def _turn_upright(upload: ParsedUpload, *, nowait: bool) -> None:
 
     turn = turn_of(upload.name, upload.mime, upload.data)
     if turn is not None:
-        if nowait:
-            raise WouldWaitError("turning a picture computes too much for the event loop")
+        only_in_thread("turning a picture", nowait=nowait)
         upload.data = turned(upload.data, turn)
 
 
