@@ -62,9 +62,8 @@ class DataSide:
             config.download_bytes_in_flight_max, config.download_wait_seconds
         )
         self._uploads = Throttle(config.upload_bytes_in_flight_max, config.upload_wait_seconds)
-        self.requests = Traffic(self._native.counts, self._downloads, self._uploads, self.counts)
-        metrics.add_traffic(self.requests, self._offset_width)
-        self._replication_stats = metrics.operations.replication
+        self.traffic = Traffic(self._native.counts, self._downloads, self._uploads, self.counts)
+        metrics.add_traffic(self.traffic, self._offset_width)
 
     def _native_server(self) -> NativeServer:
         config, store = self._config, self._store
@@ -132,9 +131,8 @@ class DataSide:
             read_mode=config.read_mode,
             file_bytes_max=config.file_size_max,
             fix_orientation=config.fix_image_orientation,
-            stages=self.requests.stages,
+            stages=self.traffic.stages,
         )
-        peers.replication.observer = self._replication_stats
         router = Router(
             HeaderWriter(self._server_header()),
             read=ReadHandler(store, parts),
@@ -142,7 +140,7 @@ class DataSide:
             delete=DeleteHandler(store, parts),
             exact=self._exact_paths(loop, parts.run_blocking),
             static=StaticFiles(),
-            stats=self.requests.stats,
+            stats=self.traffic.stats,
         )
         self.choose_fast_paths()
         options = PlaneOptions(
@@ -174,7 +172,7 @@ class DataSide:
     def _status_page(
         self, loop: asyncio.AbstractEventLoop, run_blocking: RunBlocking
     ) -> StatusPage:
-        activity = Activity(self.requests)
+        activity = Activity(self.traffic)
         activity.follow(loop)
         config = self._config
         taker = StateTaker(

@@ -193,7 +193,13 @@ class _Server:
         else:
             channels, lookup = membership.channels, membership.masters
         return Peers(
-            config.address, self._control, lookup, channels, data.counts, tls=self._peer_tls
+            config.address,
+            self._control,
+            lookup,
+            channels,
+            data.counts,
+            tls=self._peer_tls,
+            observer=self._metrics.operations.replication,
         )
 
     def _rpc_handler(self) -> Any:
