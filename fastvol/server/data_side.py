@@ -30,7 +30,7 @@ from fastvol.limits import (
 )
 from fastvol.observability.activity import Activity
 from fastvol.observability.counts import Counts
-from fastvol.observability.metrics_requests import Traffic
+from fastvol.observability.traffic import Traffic
 from fastvol.version import short_version
 
 if TYPE_CHECKING:

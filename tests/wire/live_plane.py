@@ -38,7 +38,7 @@ from fastvol.http.static_files import StaticFiles
 from fastvol.http.throttle import Throttle
 from fastvol.http.write import WriteHandler
 from fastvol.observability.counts import Counts
-from fastvol.observability.metrics_requests import Traffic
+from fastvol.observability.traffic import Traffic
 from fastvol.pb import master_pb2
 from fastvol.security.tls_reload import ServerContexts
 from fastvol.volume.volume import Volume
