@@ -62,15 +62,23 @@ class Wanted:
 class Reading:
     """What came of reading a needle.
 
-    ``size`` is its body's, in bytes, 0 if it was not read.  With a ``manifest`` the response lacks
+    ``size`` is its body's, in bytes, 0 if it was not read.  With an ``expansion`` the response lacks
     everything that depends on the content, which is elsewhere.
     """
 
     response: Response
     size: int = 0
-    manifest: Manifest | None = None
+    expansion: Expansion | None = None
     deleted: bool = False
     """It was read although it is deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """A manifest that was read, and the reply that goes on with what it lists."""
+
+    manifest: Manifest
+    reply: ObjectReply
 
 
 class ObjectReply:
@@ -113,7 +121,7 @@ class ObjectReply:
             manifest = self._manifest(needle)
             if manifest is not None:
                 self._response.headers["X-File-Store"] = "chunked"
-                return Reading(self._response, needle.size, manifest)
+                return Reading(self._response, needle.size, Expansion(manifest, self))
         filename = self._path.filename or to_text(bytes(needle.name))
         mime = _type_of(filename, to_text(bytes(needle.mime)))
         content = self._content(stored)

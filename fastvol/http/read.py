@@ -20,11 +20,11 @@ from fastvol.errors import (
 )
 from fastvol.formats.file_id import parse_path, parse_volume_id
 from fastvol.http.blocking import here_or_in_thread
-from fastvol.http.chunks import ChunkError, ChunkStream, Manifest, ManifestContent
+from fastvol.http.chunks import ChunkError, ChunkStream, ManifestContent
 from fastvol.http.content import MemoryContent
 from fastvol.http.file_path import parse_url_path
 from fastvol.http.go_text import to_bytes
-from fastvol.http.object_reply import ObjectReply, Reading, Wanted, drawn
+from fastvol.http.object_reply import Expansion, ObjectReply, Reading, Wanted, drawn
 from fastvol.http.query import parse_query
 from fastvol.http.ranges import Span
 from fastvol.http.response import Response, json_error, text_error
@@ -118,19 +118,15 @@ class ReadHandler:
     # --- here -----------------------------------------------------------------------------------
 
     def _read(self, request: Request, wanted: Wanted) -> Response | Awaitable[Response]:
-        reply: ObjectReply
-
         def read(*, nowait: bool) -> Reading:
-            nonlocal reply
-            reply = ObjectReply(request, wanted, self._counts, nowait=nowait)
-            return reply.read()
+            return ObjectReply(request, wanted, self._counts, nowait=nowait).read()
 
         try:
             reading = here_or_in_thread(read, self._parts.run_blocking)
         except FastvolError as error:
             self._count_failure(error)
             raise
-        if isinstance(reading, Reading) and reading.manifest is None:
+        if isinstance(reading, Reading) and reading.expansion is None:
             return self._done(request, reading)
 
         async def later() -> Response:
@@ -140,9 +136,9 @@ class ReadHandler:
                 self._count_failure(error)
                 raise
             response = self._done(request, done)
-            if done.manifest is None:
+            if done.expansion is None:
                 return response
-            return await self._expanded(reply, done.manifest)
+            return await self._expanded(done.expansion)
 
         return later()
 
@@ -154,7 +150,8 @@ class ReadHandler:
             self._counts.add(Event.GET_NOT_FOUND, Total.READ_FAILURES)
         return reading.response
 
-    async def _expanded(self, reply: ObjectReply, manifest: Manifest) -> Response:
+    async def _expanded(self, expansion: Expansion) -> Response:
+        manifest, reply = expansion.manifest, expansion.reply
         content: Content = ManifestContent(manifest, self._parts.chunks)
         wanted = reply.image_wanted(manifest.name)
         if wanted is not None and content.size <= IMAGE_BYTES_MAX:
