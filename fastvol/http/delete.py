@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from fastvol.errors import FastvolError, InvalidRequestError
 from fastvol.formats.file_id import parse_path, parse_volume_id
 from fastvol.http.blocking import here_or_in_thread
-from fastvol.http.chunks import Manifest, parse_manifest
 from fastvol.http.file_path import parse_url_path
+from fastvol.http.manifest import Manifest, parse_manifest
 from fastvol.http.query import parse_query
 from fastvol.http.replication import ReplicationError
 from fastvol.http.response import Response, json_error, json_response

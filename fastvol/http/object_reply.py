@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from fastvol.http.blocking import only_in_thread
-from fastvol.http.chunks import Manifest, parse_manifest
 from fastvol.http.compression import GunzipError, gunzip, is_gzipped
 from fastvol.http.conditional import http_date, none_match, not_modified_since
 from fastvol.http.content import Content, FileContent, MemoryContent, answer_ranges
 from fastvol.http.disposition import content_disposition
 from fastvol.http.go_text import go_bool, to_text
 from fastvol.http.image_request import ImageRequest, extension, plan
+from fastvol.http.manifest import Manifest, parse_manifest
 from fastvol.http.mime_types import type_by_extension
 from fastvol.http.pairs import decode_pairs
 from fastvol.http.response import Response

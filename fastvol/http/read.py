@@ -20,7 +20,7 @@ from fastvol.errors import (
 )
 from fastvol.formats.file_id import parse_path, parse_volume_id
 from fastvol.http.blocking import here_or_in_thread
-from fastvol.http.chunks import ChunkError, ChunkStream, ManifestContent
+from fastvol.http.chunks import ChunkError, ChunkStream, ManifestContent, depth_of
 from fastvol.http.content import MemoryContent
 from fastvol.http.file_path import parse_url_path
 from fastvol.http.go_text import to_bytes
@@ -138,7 +138,7 @@ class ReadHandler:
             response = self._done(request, done)
             if done.expansion is None:
                 return response
-            return await self._expanded(done.expansion)
+            return await self._expanded(request, done.expansion)
 
         return later()
 
@@ -150,9 +150,9 @@ class ReadHandler:
             self._counts.add(Event.GET_NOT_FOUND, Total.READ_FAILURES)
         return reading.response
 
-    async def _expanded(self, expansion: Expansion) -> Response:
+    async def _expanded(self, request: Request, expansion: Expansion) -> Response:
         manifest, reply = expansion.manifest, expansion.reply
-        content: Content = ManifestContent(manifest, self._parts.chunks)
+        content: Content = ManifestContent(manifest, self._parts.chunks, depth_of(request.headers))
         wanted = reply.image_wanted(manifest.name)
         if wanted is not None and content.size <= IMAGE_BYTES_MAX:
             content = await self._image(content, wanted)
