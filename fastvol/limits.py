@@ -59,6 +59,8 @@ LOCATION_CACHE_ENTRIES_MAX: Final = 100_000
 PEER_CONNECT_SECONDS: Final = 10
 PEER_HEAD_SECONDS: Final = 30
 """A peer's answer must begin within this time; its body may take as long as it flows."""
+PEER_STALL_SECONDS: Final = 60
+"""A body of which nothing comes for so long is given up; its last words take no longer in all."""
 PEER_IDLE_SECONDS: Final = 90
 PEER_CONNECTIONS_PER_HOST_MAX: Final = 1024
 PEER_BYTES_PER_SECOND_MIN: Final = 256 * KIB

@@ -22,6 +22,7 @@ from fastvol.limits import (
     PEER_READ_BYTES,
     PEER_REDIRECTS_MAX,
     PEER_SEND_BYTES,
+    PEER_STALL_SECONDS,
 )
 
 if TYPE_CHECKING:
@@ -60,15 +61,33 @@ class PeerResponse:
         """The next bytes, empty behind the last ones.
 
         Raises:
-            PeerError: the body broke off.
+            PeerError: the body broke off, or nothing comes any more.
         """
         try:
-            return await self._response.content.readany()
+            async with asyncio.timeout(PEER_STALL_SECONDS):
+                return await self._response.content.readany()
+        except TimeoutError as error:
+            raise self._stalled() from error
         except _failures() as error:
             raise PeerError(f"{self._response.url}: {reason(error)}") from error
 
+    def _stalled(self) -> PeerError:
+        self.close()
+        return PeerError(f"{self._response.url}: the body takes longer than {PEER_STALL_SECONDS} s")
+
     async def read_all(self, bytes_max: int) -> bytes:
-        """The whole body; :exc:`PeerError` also when it is longer than ``bytes_max``."""
+        """The whole of a short body.
+
+        Raises:
+            PeerError: it broke off, takes too long or is longer than ``bytes_max``.
+        """
+        try:
+            async with asyncio.timeout(PEER_STALL_SECONDS):
+                return await self._read_all(bytes_max)
+        except TimeoutError as error:
+            raise self._stalled() from error
+
+    async def _read_all(self, bytes_max: int) -> bytes:
         pieces = bytearray()
         while piece := await self.read():
             pieces += piece

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from fastvol.cluster import peer_http
 from fastvol.http.router import Router
 from tests.wire.live_plane import WAIT_SECONDS, LivePlane, Throttling
 from tests.wire.test_throttling import plane_with, post, wait_for_event
@@ -83,6 +86,38 @@ def test_a_body_that_breaks_off_ends_the_connection(plane: LivePlane) -> None:
         plane.cluster.put(7, port)
         answer = all_of(plane, GET.format(1, ""))
     assert b"hello" in answer and not answer.endswith(b"0\r\n\r\n")
+
+
+def stalling(sock: socket.socket) -> None:
+    sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: a/b\r\nContent-Length: 9\r\n\r\nhello")
+    sock.recv(1)
+
+
+def dripping(sock: socket.socket) -> None:
+    sock.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 1000\r\n\r\n")
+    with contextlib.suppress(OSError):
+        while True:
+            sock.sendall(b" ")
+            time.sleep(0.05)
+
+
+def test_a_body_that_stalls_ends_the_connection(
+    plane: LivePlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peer_http, "PEER_STALL_SECONDS", 0.3)
+    with peer(stalling) as port:
+        plane.cluster.put(7, port)
+        assert all_of(plane, GET.format(1, "")).endswith(b"hello")
+
+
+def test_a_copy_whose_answer_drips_fails_the_write(
+    plane: LivePlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peer_http, "PEER_STALL_SECONDS", 0.3)
+    with peer(dripping) as port:
+        plane.cluster.put(7, port)
+        answer = plane.exchange(post("/7,01637037d6", 5) + b"hello")
+    assert answer.startswith(b"HTTP/1.1 500 ") and b"the body takes longer than" in answer
 
 
 def test_a_failing_answer_lets_go_of_the_bytes_in_flight(
