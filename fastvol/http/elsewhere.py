@@ -2,8 +2,9 @@
 proxyReqToTargetServer).
 
 A proxy asks the other server in the client's words and passes on what it answers; a redirect sends
-the client there.  The other server may be wrong about where the volume is; the only guard against
-going in circles is that nobody is sent to this server.
+the client there.  Whoever sent a read here may be wrong about where the volume is, and so may this
+server be.  A read that was sent on is therefore sent further only by what the master says now, never
+by what it said before, and no read is sent to this server itself.
 """
 
 from __future__ import annotations
@@ -77,16 +78,18 @@ class Elsewhere:
         self, request: Request, path: UrlPath, volume_id: int, *, proxy: bool
     ) -> Response:
         """What another server has to say, or where it is; 404 when there is none."""
-        address = await self._choose(volume_id)
+        was_sent_on = parse_query(request.target.raw_query).get("proxied") == "true"
+        address = await self._choose(volume_id, afresh=was_sent_on)
         if address is None:
             return Response(404)
         if proxy:
             return await self._proxied(request, address)
         return self._redirected(request, path, address)
 
-    async def _choose(self, volume_id: int) -> str | None:
+    async def _choose(self, volume_id: int, *, afresh: bool) -> str | None:
+        ask = self._locations.fresh if afresh else self._locations.recent
         try:
-            known = list(await self._locations.recent(volume_id))
+            known = list(await ask(volume_id))
         except MasterError as error:
             log.debug("locations of volume %d: %s", volume_id, error)
             known = []

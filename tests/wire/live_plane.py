@@ -167,6 +167,11 @@ class LivePlane:
         self.store.table[volume.id] = volume
         self._native.put_volume(volume.id, volume.native)
 
+    def give_up_volume(self, volume: Volume) -> None:
+        """Serves it no more; whoever asked for that closes it."""
+        del self.store.table[volume.id]
+        self._native.drop_volume(volume.id)
+
     def counts(self) -> ServeCounts:
         return self._native.counts()
 
