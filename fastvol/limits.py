@@ -69,6 +69,8 @@ PEER_READ_BYTES: Final = 128 * KIB
 PEER_SEND_BYTES: Final = 1 * MIB
 """Given to the event loop at a time."""
 PEER_REDIRECTS_MAX: Final = 10
+PROXY_HOPS_MAX: Final = 4
+"""A read that came through so many servers is not sent on: they are wrong about each other."""
 CHUNK_DEPTH_MAX: Final = 8
 """So many chunk manifests may lead to a chunk, one listing the other; more of them go in a circle."""
 PEER_ERROR_BYTES_MAX: Final = 64 * KIB

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from fastvol.errors import MasterError, PeerError
 from fastvol.formats.file_id import parse_volume_id
 from fastvol.http.go_text import to_bytes
+from fastvol.http.hops import hops_so_far
 from fastvol.limits import CHUNK_DEPTH_MAX
 
 if TYPE_CHECKING:
@@ -33,9 +34,8 @@ _DEPTH_HEADER: Final = "X-Fastvol-Chunk-Depth"
 
 
 def depth_of(headers: Headers) -> int:
-    """How many manifests led to a request; one that says it oddly is taken for too deep."""
-    text = headers.get(_DEPTH_HEADER.lower().encode(), b"0")
-    return int(text) if len(text) <= 2 and text.isdigit() else CHUNK_DEPTH_MAX
+    """How many manifests led to a request."""
+    return hops_so_far(headers, _DEPTH_HEADER, CHUNK_DEPTH_MAX)
 
 
 class ChunkError(PeerError):

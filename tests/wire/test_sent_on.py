@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fastvol.limits import PROXY_HOPS_MAX
 from fastvol.volume.volume import Volume
 from tests.wire.live_plane import LivePlane
 from tests.wire.wire_requests import SMALL, get, status_of, store
@@ -46,3 +47,21 @@ def test_two_servers_that_remember_wrongly_do_not_send_a_read_to_and_fro(
         plane.cluster.asked.clear()
     assert status_of(one.exchange(get(1))) == 404
     assert (one.cluster.asked, other.cluster.asked) == ([], [1])
+
+
+def test_a_wrong_master_sends_no_read_to_and_fro_for_ever(
+    pair: tuple[LivePlane, LivePlane],
+) -> None:
+    one, other = pair
+    for plane in pair:
+        plane.cluster.asked.clear()
+    assert status_of(one.exchange(get(1))) == 404
+    assert len(one.cluster.asked + other.cluster.asked) <= PROXY_HOPS_MAX
+
+
+@pytest.mark.parametrize("hops", [str(PROXY_HOPS_MAX), "99", "100", "-1", "x"])
+def test_a_read_that_came_far_goes_no_further(pair: tuple[LivePlane, LivePlane], hops: str) -> None:
+    one, _ = pair
+    one.cluster.asked.clear()
+    assert status_of(one.exchange(get(1, f"X-Fastvol-Hops: {hops}"))) == 404
+    assert one.cluster.asked == []
