@@ -6,12 +6,13 @@ large body, gzip, another writer at work, a cold record to compare with, fsync) 
 
 from collections.abc import Awaitable
 from contextlib import nullcontext
+from dataclasses import dataclass
 
 from fastvol._cffi.serve import request_id
 from fastvol.errors import FastvolError, InvalidRequestError, VolumeReadOnlyError
 from fastvol.formats.file_id import parse_path, parse_volume_id
 from fastvol.http.blocking import here_or_in_thread
-from fastvol.http.file_path import parse_url_path, write_fid
+from fastvol.http.file_path import UrlPath, parse_url_path, write_fid
 from fastvol.http.parts import HandlerParts
 from fastvol.http.query import parse_query
 from fastvol.http.replication import Copy, ReplicationError
@@ -27,6 +28,15 @@ from fastvol.limits import (
 from fastvol.observability.counts import Event, Total
 from fastvol.store.store import Store
 from fastvol.volume.volume import Volume, WouldWaitError
+
+
+@dataclass(frozen=True, slots=True)
+class _Addressed:
+    """The form values of an upload, and where its path says that it goes."""
+
+    form: Form
+    path: UrlPath
+    volume_id: int
 
 
 class WriteHandler:
@@ -77,8 +87,8 @@ class WriteHandler:
             return json_error(400, too_large(self._parts.file_bytes_max))
         return None
 
-    def _check_form(self, request: Request) -> tuple[Form, int] | Response:
-        """Form values and volume id, or the refusal of an id or a token.
+    def _check_form(self, request: Request) -> _Addressed | Response:
+        """Form values and address, or the refusal of an id or a token.
 
         Raises:
             InvalidRequestError: the query or the form does not decode.
@@ -92,7 +102,7 @@ class WriteHandler:
             return json_error(400, str(error))
         if not self._parts.guard.allows_write(request, path.vid, path.fid):
             return json_error(401, "wrong jwt")
-        return form, volume_id
+        return _Addressed(form, path, volume_id)
 
     # --- the body -------------------------------------------------------------------------------
 
@@ -123,7 +133,7 @@ class WriteHandler:
             checked = self._check_form(request)
             if isinstance(checked, Response):
                 return checked
-            form, volume_id = checked
+            form, volume_id = checked.form, checked.volume_id
             upload = parse_upload(
                 request.method,
                 request.path,
@@ -132,10 +142,16 @@ class WriteHandler:
                 request.body,
                 size_max=self._parts.file_bytes_max,
             )
-            key, cookie = parse_path(write_fid(request.path))
+            fid = write_fid(request.path)
+            key, cookie = parse_path(fid)
         except (InvalidRequestError, ValueError) as error:
             self._counts.add(Total.WRITE_FAILURES)
             return json_error(400, str(error))
+        if fid != checked.path.fid and not self._parts.guard.allows_write(
+            request, checked.path.vid, fid
+        ):
+            # Upstream asks for the one object and stores the other.
+            return json_error(401, "wrong jwt")
         if self._parts.fix_orientation:
             turn_upright(upload, nowait=nowait)
         storable = Storable(

@@ -25,7 +25,7 @@ from fastvol.http.blocking import RunBlocking
 from fastvol.http.chunks import ChunkReader
 from fastvol.http.delete import DeleteHandler
 from fastvol.http.elsewhere import Elsewhere
-from fastvol.http.guard import OpenGuard
+from fastvol.http.guard import AccessGuard, OpenGuard
 from fastvol.http.mime_types import system_table
 from fastvol.http.parts import HandlerParts, ReadMode
 from fastvol.http.plane import DataPlane, PlaneOptions, bind
@@ -120,8 +120,10 @@ class LivePlane:
         fix_orientation: bool = False,
         exact: Callable[[RunBlocking], dict[str, Callable[[Request], Answer]]] | None = None,
         tls: ServerContexts | None = None,
+        guard: AccessGuard | None = None,
     ) -> None:
         self._tls = tls
+        self._guard = guard or OpenGuard()
         self.cluster = TinyCluster()
         self._read_mode: ReadMode = read_mode
         self._fix_orientation = fix_orientation
@@ -208,7 +210,7 @@ class LivePlane:
         locations = VolumeLocations(self.cluster.lookup)
         counts = self.traffic.counts
         parts = HandlerParts(
-            guard=OpenGuard(),
+            guard=self._guard,
             run_blocking=partial(loop.run_in_executor, workers),
             elsewhere=Elsewhere(own_address, locations, peers, counts),
             chunks=ChunkReader(locations, peers),
