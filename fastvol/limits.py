@@ -71,6 +71,8 @@ PEER_SEND_BYTES: Final = 1 * MIB
 PEER_REDIRECTS_MAX: Final = 10
 PROXY_HOPS_MAX: Final = 4
 """A read that came through so many servers is not sent on: they are wrong about each other."""
+MANIFEST_BYTES_MAX: Final = 16 * MIB
+"""A longer list of chunks is an object like any other: taken apart it is ten times as large."""
 CHUNK_DEPTH_MAX: Final = 8
 """So many chunk manifests may lead to a chunk, one listing the other; more of them go in a circle."""
 PEER_ERROR_BYTES_MAX: Final = 64 * KIB

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fastvol.errors import FastvolError, InvalidRequestError
 from fastvol.formats.file_id import parse_path, parse_volume_id
-from fastvol.http.blocking import here_or_in_thread
+from fastvol.http.blocking import here_or_in_thread, only_in_thread
 from fastvol.http.file_path import parse_url_path
 from fastvol.http.manifest import Manifest, parse_manifest
 from fastvol.http.query import parse_query
@@ -106,6 +106,8 @@ class DeleteHandler:
             return json_error(400, "File Random Cookie does not match.")
         manifest = None
         if needle.is_chunk_manifest:
+            if needle.is_compressed:
+                only_in_thread("this delete", nowait=nowait)
             try:
                 manifest = parse_manifest(bytes(needle.data), is_compressed=needle.is_compressed)
             except ValueError as error:

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any, Final
 
+from fastvol.http import go_json
 from fastvol.http.compression import gunzip
-from fastvol.limits import GUNZIP_BYTES_MAX
+from fastvol.limits import MANIFEST_BYTES_MAX
 
 _INT64_MAX: Final = (1 << 63) - 1
 
@@ -39,8 +39,10 @@ class Manifest:
 
 def parse_manifest(data: bytes, *, is_compressed: bool) -> Manifest:
     """Reads the JSON of a manifest; :exc:`ValueError` when it is none (LoadChunkManifest)."""
-    text = gunzip(data, GUNZIP_BYTES_MAX) if is_compressed else data
-    fields = _fields(json.loads(text.decode("utf-8", "replace"), parse_constant=_no_constant))
+    text = gunzip(data, MANIFEST_BYTES_MAX) if is_compressed else data
+    if len(text) > MANIFEST_BYTES_MAX:
+        raise ValueError(f"it has more than {MANIFEST_BYTES_MAX} bytes")
+    fields = _fields(go_json.loads(text, parse_constant=_no_constant))
     listed = fields.get("chunks") or ()
     if not isinstance(listed, list | tuple):
         raise ValueError("chunks is no array")  # noqa: TRY004 - it is about the text
@@ -75,7 +77,7 @@ def _text(fields: dict[str, Any], name: str) -> str:
         return ""
     if not isinstance(value, str):
         raise ValueError(f"{name} is no string")  # noqa: TRY004 - it is about the text
-    return value
+    return go_json.go_string(value)
 
 
 def _integer(fields: dict[str, Any], name: str) -> int:

@@ -170,6 +170,8 @@ class ObjectReply:
 
     def _manifest(self, needle: Needle) -> Manifest | None:
         """None when it does not decode: then it is an object like any other."""
+        if needle.is_compressed:
+            self._only_in_thread()
         try:
             return parse_manifest(bytes(needle.data), is_compressed=needle.is_compressed)
         except ValueError as error:
