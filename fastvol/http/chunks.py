@@ -17,6 +17,7 @@ from fastvol.errors import MasterError, PeerError
 from fastvol.formats.file_id import parse_volume_id
 from fastvol.http.go_text import to_bytes
 from fastvol.http.hops import hops_so_far
+from fastvol.http.query import escape_path
 from fastvol.limits import CHUNK_DEPTH_MAX
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class ChunkReader:
             headers.append(("Range", f"bytes={start}-"))
         try:
             answer = await self._peers.request(
-                "GET", address, b"/" + to_bytes(fid), headers=headers, follow=True
+                "GET", address, b"/" + escape_path(to_bytes(fid)), headers=headers, follow=True
             )
         except PeerError as error:
             raise ChunkError(str(error)) from error

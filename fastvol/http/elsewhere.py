@@ -165,7 +165,7 @@ def _proxied_target(request: Request) -> bytes:
     values = parse_query_all(request.target.raw_query)
     values["proxied"] = ["true"]
     pairs = [f"{_quoted(key)}={_quoted(value)}" for key in sorted(values) for value in values[key]]
-    return request.target.raw_path + b"?" + "&".join(pairs).encode()
+    return request.target.escaped_path + b"?" + "&".join(pairs).encode()
 
 
 def _form_encoded(values: dict[str, str]) -> str:

@@ -141,7 +141,7 @@ class Replication:
     async def write(self, targets: list[str], needle: Needle, copy: Copy) -> None:
         """Stores the needle on the targets; :exc:`ReplicationError` of the first that fails."""
         query = _query_of(needle, fsync=copy.fsync)
-        target = copy.request.target.raw_path + b"?" + query
+        target = copy.request.target.escaped_path + b"?" + query
         boundary = os.urandom(30).hex()
         headers = _write_headers(needle, copy, boundary)
 
@@ -168,7 +168,7 @@ class Replication:
 
     async def delete(self, targets: list[str], request: Request, token: str) -> None:
         """Deletes on the targets; :exc:`ReplicationError` of the first that fails."""
-        target = request.target.raw_path + b"?type=replicate"
+        target = request.target.escaped_path + b"?type=replicate"
         headers = [("Authorization", f"Bearer {token}")] if token else []
 
         async def send(address: str) -> None:

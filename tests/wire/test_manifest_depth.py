@@ -28,10 +28,11 @@ def plane(tmp_path: Path) -> Iterator[LivePlane]:
 
 def store_manifest(volume: Volume, key: int, *listed: int) -> None:
     """Under ``key``, of the objects with these keys."""
-    chunks = [
-        {"fid": f"1,{one:x}0000{COOKIE:04x}", "offset": at, "size": len(DATA)}
-        for at, one in enumerate(listed)
-    ]
+    store_listing(volume, key, [f"1,{one:x}0000{COOKIE:04x}" for one in listed], len(DATA))
+
+
+def store_listing(volume: Volume, key: int, fids: list[str], size: int = 9) -> None:
+    chunks = [{"fid": fid, "offset": at, "size": size} for at, fid in enumerate(fids)]
     data = json.dumps({"chunks": chunks}).encode()
     flags = Needle.IS_CHUNK_MANIFEST | Needle.HAS_LAST_MODIFIED
     volume.write(needle(key, data, cookie=COOKIE, flags=flags, last_modified=1_700_000_000))

@@ -22,7 +22,9 @@ GET = "GET /7,01637037d6 HTTP/1.{}\r\nHost: h\r\n{}\r\n"
 
 
 @contextmanager
-def peer(answer: Callable[[socket.socket], None]) -> Iterator[int]:
+def peer(
+    answer: Callable[[socket.socket], None], heard: Callable[[bytes], None] = lambda _: None
+) -> Iterator[int]:
     """A server on a port of its own that does the same to every connection."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -33,7 +35,7 @@ def peer(answer: Callable[[socket.socket], None]) -> Iterator[int]:
                 except OSError:
                     return
                 with sock:
-                    sock.recv(65536)
+                    heard(sock.recv(65536))
                     answer(sock)
 
         thread = threading.Thread(target=serve, daemon=True)
