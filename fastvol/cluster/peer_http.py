@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     import aiohttp
 
 USER_AGENT: Final = "Go-http-client/1.1"
+_STATUS_MIN: Final = 200
+"""Of an answer; the library passes on the 101 that nobody asked for."""
 
 
 class Upload:
@@ -159,7 +161,12 @@ class PeerHttp:
         from multidict import CIMultiDict
         from yarl import URL
 
-        url = URL(f"{self.scheme}://{address}{target.decode('latin-1')}", encoded=True)
+        text = f"{self.scheme}://{address}{target.decode('latin-1')}"
+        try:
+            url = URL(text, encoded=True)
+            _ = url.port  # looked at only now, and worth a complaint of its own
+        except ValueError as error:  # whatever a master says may come here
+            raise PeerError(f'{method.title()} "{text}": {error}') from error
         fields = CIMultiDict(headers)
         fields.setdefault("User-Agent", USER_AGENT)
         seconds: float = PEER_CONNECT_SECONDS + PEER_HEAD_SECONDS
@@ -186,6 +193,10 @@ class PeerHttp:
                 response = await send()
         except _failures(ValueError) as error:
             raise PeerError(f'{method.title()} "{url}": {reason(error)}') from error
+        if response.status < _STATUS_MIN:
+            response.close()
+            status = response.status
+            raise PeerError(f'{method.title()} "{url}": malformed HTTP status code {status}')
         return PeerResponse(response)
 
     async def close(self) -> None:
@@ -212,4 +223,12 @@ def reason(error: BaseException) -> str:
         return "net/http: timeout awaiting response headers"
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "EOF"
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return "unexpected EOF"
+    if isinstance(error, aiohttp.TooManyRedirects):
+        return f"stopped after {PEER_REDIRECTS_MAX} redirects"
+    if isinstance(error, aiohttp.ClientResponseError):
+        # The library shows over several lines what it could not read.
+        first_line = error.message.partition("\n")[0].rstrip(":")
+        return f"malformed HTTP response: {first_line}"
     return str(error) or type(error).__name__
