@@ -106,6 +106,10 @@ class PeerError(FastvolError):
     """Another volume server did not answer, or broke its answer off."""
 
 
+class ClientGoneError(FastvolError):
+    """Nobody waits for the answer any more."""
+
+
 class DuplicateDirectoriesError(MasterError):
     """The master keeps seeing our data directories on another server (exit status 1)."""
 
@@ -128,6 +132,7 @@ _FORMS: Final[dict[type[FastvolError], ErrorForm]] = {
     InvalidRequestError: ErrorForm(400, "UNKNOWN", "invalidRequest"),
     PingTargetError: ErrorForm(400, "INVALID_ARGUMENT", "invalidRequest"),
     NotAuthorizedError: ErrorForm(401, "PERMISSION_DENIED", "notAuthorized"),
+    ClientGoneError: ErrorForm(499, "CANCELLED", "clientGone"),
     UnsupportedError: ErrorForm(501, "UNIMPLEMENTED", "unsupported"),
     VolumeNotFoundError: ErrorForm(404, "NOT_FOUND", "errorGetNotFound"),
     VolumeNotEmptyError: ErrorForm(409, "FAILED_PRECONDITION", "volumeNotEmpty"),

@@ -75,7 +75,7 @@ class ReadHandler:
             if volume is not None and volume.super_block.replica_placement.copy_count > 1:
                 by_proxy = self._parts.read_mode == "proxy"
                 return await self._parts.elsewhere.answer(request, path, volume_id, proxy=by_proxy)
-        if not await self._parts.downloads.wait():
+        if not await self._parts.downloads.wait(request):
             now, limit = self._parts.downloads.in_flight, self._parts.downloads.limit
             return json_error(
                 429,

@@ -60,7 +60,7 @@ class WriteHandler:
     async def _check_late(self, request: Request) -> Response | None:
         self._counts.add(Event.UPLOAD_LIMIT)
         uploads = self._parts.uploads
-        if not await uploads.wait():
+        if not await uploads.wait(request):
             return json_error(
                 429,
                 f"reject because inflight upload data {uploads.in_flight} > {uploads.limit}, "

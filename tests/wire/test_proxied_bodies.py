@@ -145,7 +145,7 @@ def test_a_failing_check_of_a_head_is_an_error_and_no_lost_connection(
     with plane_with(tmp_path, Throttling(uploads=1)) as plane:
         plane.add_volume(1)
 
-        async def fail() -> bool:
+        async def fail(_: object) -> bool:
             raise RuntimeError("no patience")
 
         monkeypatch.setattr(type(plane.uploads), "is_over", property(lambda _: True))
