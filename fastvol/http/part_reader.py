@@ -23,7 +23,8 @@ BAD_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 """Finds what no header value may hold."""
 _BLANKS: Final = b" \t"
 # Go's quoted-printable reader drops blanks at line ends, the standard library's does not.
-_LINE_BLANKS: Final = re.compile(rb"[ \t]+(?=\r?\n|\Z)")
+_LINE_BLANKS: Final = re.compile(rb"(?<![ \t])[ \t]++(?=\r?\n|\Z)")
+"""Whole runs only: those inside a line are not tried again from each of their blanks."""
 
 
 @dataclass(slots=True)
@@ -155,10 +156,12 @@ class PartReader:
             raise InvalidRequestError(
                 f"malformed MIME header: missing colon: {go_quote(to_text(line))}"
             )
-        line = line.strip(_BLANKS)
+        if not self._at_blank():
+            return line.strip(_BLANKS)
+        lines = [line.strip(_BLANKS)]
         while self._at_blank():
-            line += b" " + self._header_line().strip(_BLANKS)
-        return line
+            lines.append(self._header_line().strip(_BLANKS))
+        return b" ".join(lines)
 
     def _at_blank(self) -> bool:
         return self._at < len(self._body) and self._body[self._at] in _BLANKS
