@@ -43,6 +43,8 @@ HTTP_TURN_BYTES: Final = 4 * MIB
 """What one connection sends before others get their turn."""
 HTTP_TURN_REQUESTS: Final = 64
 """Pipelined requests of one connection answered in Python before others get their turn."""
+HTTP_RANGES_MAX: Final = 1024
+"""A read that asks for more pieces gets the whole."""
 HTTP_GONE_POLL_SECONDS: Final = 0.5
 """How often a request that waits for a limit looks whether its client is still there."""
 HTTP_LINGER_SECONDS: Final = 0.5
