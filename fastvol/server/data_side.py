@@ -152,7 +152,7 @@ class DataSide:
         self, loop: asyncio.AbstractEventLoop, run_blocking: RunBlocking
     ) -> dict[str, Callable[[Request], Answer]]:
         config, store = self._config, self._store
-        status = StatusHandler(store, offset_width=self._offset_width)
+        status = StatusHandler(store, run_blocking, offset_width=self._offset_width)
         exact: dict[str, Callable[[Request], Answer]] = {
             "/status": status.status,
             "/healthz": status.health,
@@ -163,7 +163,11 @@ class DataSide:
         if config.single_node:
             assigner = SingleNodeAssigner(store, config.volume_size_max)
             assign = AssignHandler(
-                store, assigner, public_url=config.public_url, grpc_port=config.grpc_port
+                store,
+                assigner,
+                run_blocking,
+                public_url=config.public_url,
+                grpc_port=config.grpc_port,
             )
             exact["/dir/assign"] = assign.assign
             exact["/dir/lookup"] = assign.lookup
