@@ -12,6 +12,7 @@ import pytest
 
 from fastvol.errors import InvalidRequestError
 from fastvol.http.disposition import upload_filename
+from fastvol.http.image_wholeness import is_whole
 from fastvol.http.media_type import parse_media_type
 from fastvol.http.multipart import choose_part
 from fastvol.http.query import clean_location, parse_query, split_target
@@ -50,6 +51,8 @@ CASES: dict[str, Callable[[], object]] = {
     "disposition": lambda: upload_filename(
         "inline; name=x" + "".join(f";a{n}=b" for n in range(MUCH // 10))
     ),
+    "fill bytes of a JPEG": lambda: is_whole(b"\xff\xd8" + b"\xff" * MUCH + b"\0", "JPEG"),
+    "markers of a JPEG": lambda: is_whole(b"\xff\xd8" + b"\xff\xe0\0\0" * (MUCH // 4), "JPEG"),
     "ranges": lambda: parse_range("bytes=" + "0-0," * (MUCH // 4), 1 << 40),
     "path segments": lambda: clean_location(split_target(b"/a/.." * (MUCH // 5))),
     "query": lambda: parse_query(b"&".join(b"a%d=%%41" % n for n in range(MUCH // 10))),
