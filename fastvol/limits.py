@@ -29,6 +29,8 @@ HTTP_MAP_BYTES_MAX: Final = 256 * KIB
 """Payloads up to this size are sent from the mapping, larger ones by sendfile (tuning.md)."""
 HTTP_WORKERS_MAX: Final = 32
 """Threads for HTTP work that may wait: cold reads in Python, fsync, large uploads."""
+HTTP_IMAGE_THREADS: Final = 8
+"""Threads that make images; those that wait for memory to do so hold up no other work."""
 HTTP_INLINE_VERIFY_BYTES_MAX: Final = 1 * MIB
 """Payloads above this size are checked by an I/O thread, so that one read stalls nobody."""
 HTTP_IO_THREADS: Final = 16

@@ -24,6 +24,7 @@ from fastvol.http.chunks import ChunkError, ChunkStream, ManifestContent, depth_
 from fastvol.http.content import MemoryContent
 from fastvol.http.file_path import parse_url_path
 from fastvol.http.go_text import to_bytes
+from fastvol.http.image_request import may_ask
 from fastvol.http.object_reply import Expansion, ObjectReply, Reading, Wanted, drawn
 from fastvol.http.query import parse_query
 from fastvol.http.ranges import Span
@@ -122,7 +123,10 @@ class ReadHandler:
             return ObjectReply(request, wanted, self._counts, nowait=nowait).read()
 
         try:
-            reading = here_or_in_thread(read, self._parts.run_blocking)
+            reading = here_or_in_thread(
+                read,
+                self._parts.run_images if may_ask(wanted.query) else self._parts.run_blocking,
+            )
         except FastvolError as error:
             self._count_failure(error)
             raise
@@ -179,7 +183,7 @@ class ReadHandler:
             return content
         finally:
             stream.close()
-        return MemoryContent(await self._parts.run_blocking(partial(drawn, bytes(data), wanted)))
+        return MemoryContent(await self._parts.run_images(partial(drawn, bytes(data), wanted)))
 
     def _count_failure(self, error: FastvolError) -> None:
         self._counts.add(Total.READ_FAILURES)

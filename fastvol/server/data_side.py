@@ -114,13 +114,19 @@ class DataSide:
         self._native.set_fast_write(config.fast_write and not write_checked)
 
     def plane(
-        self, loop: asyncio.AbstractEventLoop, workers: ThreadPoolExecutor, peers: Peers
+        self,
+        loop: asyncio.AbstractEventLoop,
+        workers: ThreadPoolExecutor,
+        image_makers: ThreadPoolExecutor,
+        peers: Peers,
     ) -> DataPlane:
-        """The data plane on ``loop``; what may wait runs on ``workers``."""
+        """The data plane on ``loop``; what may wait runs on ``workers``, images are made on
+        ``image_makers``."""
         config, store = self._config, self._store
         parts = HandlerParts(
             guard=self._access,
             run_blocking=partial(loop.run_in_executor, workers),
+            run_images=partial(loop.run_in_executor, image_makers),
             elsewhere=peers.elsewhere,
             chunks=peers.chunks,
             replication=peers.replication,

@@ -32,6 +32,7 @@ from fastvol.index.kinds import IndexOptions
 from fastvol.limits import (
     GRPC_STOP_SECONDS,
     HEARTBEAT_SECONDS,
+    HTTP_IMAGE_THREADS,
     HTTP_STOP_SECONDS,
     HTTP_WORKERS_MAX,
 )
@@ -157,8 +158,9 @@ class _Server:
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
         workers = ThreadPoolExecutor(HTTP_WORKERS_MAX, thread_name_prefix="http-worker")
+        image_makers = ThreadPoolExecutor(HTTP_IMAGE_THREADS, thread_name_prefix="image-maker")
         peers = self._peers(data)
-        plane = data.plane(loop, workers, peers)
+        plane = data.plane(loop, workers, image_makers, peers)
         reload = Reload(self._config, self._store, self._access, data.choose_fast_paths)
         for number in _STOP_SIGNALS:
             loop.add_signal_handler(number, stop.set)
@@ -180,6 +182,7 @@ class _Server:
         for chore in chores:
             chore.cancel()
         await self._stop(plane, workers)
+        image_makers.shutdown(wait=True, cancel_futures=True)
         await peers.close()
 
     def _peers(self, data: DataSide) -> Peers:

@@ -204,6 +204,7 @@ class LivePlane:
         self._loop = loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         workers = ThreadPoolExecutor(4)
+        image_makers = ThreadPoolExecutor(4)
         store: Any = self.store
         own_address = f"{self.store.ip}:{self.store.port}"
         peers = PeerHttp()
@@ -212,6 +213,7 @@ class LivePlane:
         parts = HandlerParts(
             guard=self._guard,
             run_blocking=partial(loop.run_in_executor, workers),
+            run_images=partial(loop.run_in_executor, image_makers),
             elsewhere=Elsewhere(own_address, locations, peers, counts),
             chunks=ChunkReader(locations, peers),
             replication=Replication(own_address, locations, peers),
@@ -240,6 +242,7 @@ class LivePlane:
         await plane.stop(self._stop_seconds)
         await peers.close()
         workers.shutdown()
+        image_makers.shutdown()
 
     def connections(self) -> int:
         """Connections open at this moment."""
