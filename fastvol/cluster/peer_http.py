@@ -189,7 +189,8 @@ class PeerHttp:
             try:
                 response = await send()
             except (ServerDisconnectedError, ConnectionResetError):
-                # A kept connection that the peer has closed meanwhile: it has not seen the request.
+                # A kept connection that the peer has closed meanwhile.  Should it have got the
+                # request all the same: what is stored again is unchanged, what is deleted is gone.
                 response = await send()
         except _failures(ValueError) as error:
             raise PeerError(f'{method.title()} "{url}": {reason(error)}') from error
