@@ -30,10 +30,6 @@ class NotAuthorizedError(FastvolError):
     """White list, JWT or certificate refused the caller."""
 
 
-class CallerGoneError(FastvolError):
-    """Whoever made the call does not wait for its answer any more."""
-
-
 class UnsupportedError(FastvolError):
     """The operation exists upstream but is not built yet."""
 
@@ -110,6 +106,10 @@ class PeerError(FastvolError):
     """Another volume server did not answer, or broke its answer off."""
 
 
+class ClientGoneError(FastvolError):
+    """Nobody waits for the answer any more."""
+
+
 class DuplicateDirectoriesError(MasterError):
     """The master keeps seeing our data directories on another server (exit status 1)."""
 
@@ -132,7 +132,7 @@ _FORMS: Final[dict[type[FastvolError], ErrorForm]] = {
     InvalidRequestError: ErrorForm(400, "UNKNOWN", "invalidRequest"),
     PingTargetError: ErrorForm(400, "INVALID_ARGUMENT", "invalidRequest"),
     NotAuthorizedError: ErrorForm(401, "PERMISSION_DENIED", "notAuthorized"),
-    CallerGoneError: ErrorForm(499, "CANCELLED", "canceled"),
+    ClientGoneError: ErrorForm(499, "CANCELLED", "clientGone"),
     UnsupportedError: ErrorForm(501, "UNIMPLEMENTED", "unsupported"),
     VolumeNotFoundError: ErrorForm(404, "NOT_FOUND", "errorGetNotFound"),
     VolumeNotEmptyError: ErrorForm(409, "FAILED_PRECONDITION", "volumeNotEmpty"),

@@ -29,6 +29,8 @@ HTTP_MAP_BYTES_MAX: Final = 256 * KIB
 """Payloads up to this size are sent from the mapping, larger ones by sendfile (tuning.md)."""
 HTTP_WORKERS_MAX: Final = 32
 """Threads for HTTP work that may wait: cold reads in Python, fsync, large uploads."""
+HTTP_IMAGE_THREADS: Final = 8
+"""Threads that make images; those that wait for memory to do so hold up no other work."""
 HTTP_INLINE_VERIFY_BYTES_MAX: Final = 1 * MIB
 """Payloads above this size are checked by an I/O thread, so that one read stalls nobody."""
 HTTP_IO_THREADS: Final = 16
@@ -43,6 +45,10 @@ HTTP_TURN_BYTES: Final = 4 * MIB
 """What one connection sends before others get their turn."""
 HTTP_TURN_REQUESTS: Final = 64
 """Pipelined requests of one connection answered in Python before others get their turn."""
+HTTP_RANGES_MAX: Final = 1024
+"""A read that asks for more pieces gets the whole."""
+HTTP_GONE_POLL_SECONDS: Final = 0.5
+"""How often a request that waits for a limit looks whether its client is still there."""
 HTTP_LINGER_SECONDS: Final = 0.5
 """A connection closed on unread input is read on for this long, so that its answer arrives."""
 
@@ -59,6 +65,8 @@ LOCATION_CACHE_ENTRIES_MAX: Final = 100_000
 PEER_CONNECT_SECONDS: Final = 10
 PEER_HEAD_SECONDS: Final = 30
 """A peer's answer must begin within this time; its body may take as long as it flows."""
+PEER_STALL_SECONDS: Final = 60
+"""A body of which nothing comes for so long is given up; its last words take no longer in all."""
 PEER_IDLE_SECONDS: Final = 90
 PEER_CONNECTIONS_PER_HOST_MAX: Final = 1024
 PEER_BYTES_PER_SECOND_MIN: Final = 256 * KIB
@@ -67,6 +75,12 @@ PEER_READ_BYTES: Final = 128 * KIB
 PEER_SEND_BYTES: Final = 1 * MIB
 """Given to the event loop at a time."""
 PEER_REDIRECTS_MAX: Final = 10
+PROXY_HOPS_MAX: Final = 4
+"""A read that came through so many servers is not sent on: they are wrong about each other."""
+MANIFEST_BYTES_MAX: Final = 16 * MIB
+"""A longer list of chunks is an object like any other: taken apart it is ten times as large."""
+CHUNK_DEPTH_MAX: Final = 8
+"""So many chunk manifests may lead to a chunk, one listing the other; more of them go in a circle."""
 PEER_ERROR_BYTES_MAX: Final = 64 * KIB
 """So much of a peer's answer to a forwarded change is read."""
 

@@ -164,6 +164,7 @@ static const known_header known_headers[] = {
     KNOWN("tracestate", HARMLESS),
     KNOWN("x-real-ip", HARMLESS),
     KNOWN("x-request-id", HARMLESS),
+    KNOWN("x-fastvol-chunk-depth", HARMLESS), /* manifests are not read here */
 };
 
 static enum header_kind header_kind_of(const char *name, size_t length)

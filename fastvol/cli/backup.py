@@ -163,7 +163,7 @@ class _Source:
                 if copy.dat_size + came >= status.tail_offset:
                     return {"way": "continued the copy", "bytes": came}
         self._fetch(files)
-        return {"way": "fetched it whole", "bytes": files.data(".dat").stat().st_size}
+        return {"way": "fetched it whole", "bytes": files.dat.stat().st_size}
 
     def _newer_than(self, since_ns: int) -> Iterator[bytes]:
         request = volume_server_pb2.VolumeIncrementalCopyRequest(

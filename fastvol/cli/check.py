@@ -143,7 +143,7 @@ class _Check:
         """For ``-json``."""
         document: dict[str, Any] = {
             "volume": self._files.base,
-            "dat": str(self._files.data(".dat")),
+            "dat": str(self._files.dat),
             "error": self.error,
             "repaired": self._done,
         }

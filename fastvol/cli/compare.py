@@ -152,8 +152,8 @@ def _document(pair: _Pair) -> dict[str, Any]:
     comparison = pair.comparison
     document: dict[str, Any] = {
         "volume": pair.base,
-        "a": None if pair.a is None else str(pair.a.data(".dat")),
-        "b": None if pair.b is None else str(pair.b.data(".dat")),
+        "a": None if pair.a is None else str(pair.a.dat),
+        "b": None if pair.b is None else str(pair.b.dat),
         "same": not pair.differs,
     }
     if comparison is not None:

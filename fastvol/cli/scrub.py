@@ -94,7 +94,7 @@ def _progress_words(now: ScrubProgress) -> str:
 
 
 def _print_volume(one: _Scrubbed) -> None:
-    path = one.files.data(".dat")
+    path = one.files.dat
     for detail in one.result.details:
         print(f"{path}: {detail}")
     if one.result.omitted:
@@ -136,7 +136,7 @@ def _document(
             {
                 "volume_id": one.files.volume_id,
                 "collection": one.files.collection,
-                "dat": str(one.files.data(".dat")),
+                "dat": str(one.files.dat),
                 "total_files": one.result.total_files,
                 "bytes_read": one.result.bytes_read,
                 "findings": one.result.findings,

@@ -22,6 +22,7 @@ from fastvol.limits import (
     PEER_READ_BYTES,
     PEER_REDIRECTS_MAX,
     PEER_SEND_BYTES,
+    PEER_STALL_SECONDS,
 )
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     import aiohttp
 
 USER_AGENT: Final = "Go-http-client/1.1"
+_STATUS_MIN: Final = 200
+"""Of an answer; the library passes on the 101 that nobody asked for."""
 
 
 class Upload:
@@ -60,15 +63,33 @@ class PeerResponse:
         """The next bytes, empty behind the last ones.
 
         Raises:
-            PeerError: the body broke off.
+            PeerError: the body broke off, or nothing comes any more.
         """
         try:
-            return await self._response.content.readany()
+            async with asyncio.timeout(PEER_STALL_SECONDS):
+                return await self._response.content.readany()
+        except TimeoutError as error:
+            raise self._stalled() from error
         except _failures() as error:
             raise PeerError(f"{self._response.url}: {reason(error)}") from error
 
+    def _stalled(self) -> PeerError:
+        self.close()
+        return PeerError(f"{self._response.url}: the body takes longer than {PEER_STALL_SECONDS} s")
+
     async def read_all(self, bytes_max: int) -> bytes:
-        """The whole body; :exc:`PeerError` also when it is longer than ``bytes_max``."""
+        """The whole of a short body.
+
+        Raises:
+            PeerError: it broke off, takes too long or is longer than ``bytes_max``.
+        """
+        try:
+            async with asyncio.timeout(PEER_STALL_SECONDS):
+                return await self._read_all(bytes_max)
+        except TimeoutError as error:
+            raise self._stalled() from error
+
+    async def _read_all(self, bytes_max: int) -> bytes:
         pieces = bytearray()
         while piece := await self.read():
             pieces += piece
@@ -140,7 +161,12 @@ class PeerHttp:
         from multidict import CIMultiDict
         from yarl import URL
 
-        url = URL(f"{self.scheme}://{address}{target.decode('latin-1')}", encoded=True)
+        text = f"{self.scheme}://{address}{target.decode('latin-1')}"
+        try:
+            url = URL(text, encoded=True)
+            _ = url.port  # looked at only now, and worth a complaint of its own
+        except ValueError as error:  # whatever a master says may come here
+            raise PeerError(f'{method.title()} "{text}": {error}') from error
         fields = CIMultiDict(headers)
         fields.setdefault("User-Agent", USER_AGENT)
         seconds: float = PEER_CONNECT_SECONDS + PEER_HEAD_SECONDS
@@ -163,10 +189,15 @@ class PeerHttp:
             try:
                 response = await send()
             except (ServerDisconnectedError, ConnectionResetError):
-                # A kept connection that the peer has closed meanwhile: it has not seen the request.
+                # A kept connection that the peer has closed meanwhile.  Should it have got the
+                # request all the same: what is stored again is unchanged, what is deleted is gone.
                 response = await send()
         except _failures(ValueError) as error:
             raise PeerError(f'{method.title()} "{url}": {reason(error)}') from error
+        if response.status < _STATUS_MIN:
+            response.close()
+            status = response.status
+            raise PeerError(f'{method.title()} "{url}": malformed HTTP status code {status}')
         return PeerResponse(response)
 
     async def close(self) -> None:
@@ -193,4 +224,12 @@ def reason(error: BaseException) -> str:
         return "net/http: timeout awaiting response headers"
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "EOF"
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return "unexpected EOF"
+    if isinstance(error, aiohttp.TooManyRedirects):
+        return f"stopped after {PEER_REDIRECTS_MAX} redirects"
+    if isinstance(error, aiohttp.ClientResponseError):
+        # The library shows over several lines what it could not read.
+        first_line = error.message.partition("\n")[0].rstrip(":")
+        return f"malformed HTTP response: {first_line}"
     return str(error) or type(error).__name__

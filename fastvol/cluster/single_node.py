@@ -17,7 +17,7 @@ from fastvol.formats.replica_placement import ReplicaPlacement
 from fastvol.formats.ttl import TTL
 from fastvol.pb import master_pb2
 from fastvol.store.store import Store
-from fastvol.volume.volume import Volume
+from fastvol.volume.volume import Volume, WouldWaitError
 
 _COUNT_MAX: Final = 1 << 32
 _CREATE_ATTEMPTS: Final = 1000
@@ -41,10 +41,13 @@ class SingleNodeAssigner:
         self._lock = threading.Lock()
         self._next_key = 1 + max((v.counters.max_file_key for v in store.volumes()), default=0)
 
-    def assign(self, count: int, collection: str, ttl: TTL, replication: str) -> Assignment:
+    def assign(
+        self, count: int, collection: str, ttl: TTL, replication: str, *, nowait: bool = False
+    ) -> Assignment:
         """The next ``count`` ids in a volume that has room.
 
         Raises:
+            WouldWaitError: a volume must be created first; only with ``nowait``.
             InvalidRequestError: the request cannot be served by one node.
             NoSpaceError, StorageError: no volume has room and none can be created.
         """
@@ -53,10 +56,18 @@ class SingleNodeAssigner:
         _check_placement(replication)
         if "/" in collection or "\\" in collection or collection in (".", ".."):
             raise InvalidRequestError(f"invalid collection name {collection!r}")
-        with self._lock:
-            volume = self._writable_volume(collection, ttl) or self._grow(collection, ttl)
+        if not self._lock.acquire(blocking=not nowait):
+            raise WouldWaitError("a volume is being created")
+        try:
+            volume = self._writable_volume(collection, ttl)
+            if volume is None:
+                if nowait:
+                    raise WouldWaitError("a volume has to be created")
+                volume = self._grow(collection, ttl)
             key = max(self._next_key, volume.counters.max_file_key + 1)
             self._next_key = key + count
+        finally:
+            self._lock.release()
         cookie = secrets.randbits(32)
         return Assignment(format_file_id(volume.id, key, cookie), count)
 

@@ -1,15 +1,20 @@
 """``/dir/assign`` and ``/dir/lookup`` of a single node, in the master's JSON."""
 
+from collections.abc import Awaitable
+from functools import partial
+
 from fastvol.cluster.single_node import SingleNodeAssigner
 from fastvol.errors import FastvolError
 from fastvol.formats.file_id import parse_volume_id
 from fastvol.formats.go_numbers import parse_uint
 from fastvol.formats.ttl import TTL
+from fastvol.http.blocking import RunBlocking, here_or_in_thread
 from fastvol.http.query import Query, parse_query
 from fastvol.http.request import Request
 from fastvol.http.response import Response, json_error, json_response
 from fastvol.http.upload import parse_form
 from fastvol.store.store import Store
+from fastvol.volume.volume import WouldWaitError
 
 _NOT_ACCEPTABLE = 406
 _DATA_CENTER = "DefaultDataCenter"
@@ -19,16 +24,29 @@ class AssignHandler:
     """Answers clients that look for a master and find a single node."""
 
     def __init__(
-        self, store: Store, assigner: SingleNodeAssigner, *, public_url: str, grpc_port: int
+        self,
+        store: Store,
+        assigner: SingleNodeAssigner,
+        run_blocking: RunBlocking,
+        *,
+        public_url: str,
+        grpc_port: int,
     ) -> None:
         self._store = store
+        self._run_blocking = run_blocking
         self._assigner = assigner
         self._url = f"{store.ip}:{store.port}"
         self._public_url = public_url
         self._grpc_port = grpc_port
 
-    def assign(self, request: Request) -> Response:
-        """A file id and where to put it (master_server_handlers.go: dirAssignHandler)."""
+    def assign(self, request: Request) -> Response | Awaitable[Response]:
+        """A file id and where to put it (master_server_handlers.go: dirAssignHandler).
+
+        Later when a volume has to be created for it.
+        """
+        return here_or_in_thread(partial(self._assign, request), self._run_blocking)
+
+    def _assign(self, request: Request, *, nowait: bool) -> Response:
         query = _values(request)
         try:
             ttl = TTL.parse(query.get("ttl", ""))
@@ -37,7 +55,10 @@ class AssignHandler:
                 query.get("collection", ""),
                 ttl,
                 query.get("replication", ""),
+                nowait=nowait,
             )
+        except WouldWaitError:
+            raise
         except (ValueError, FastvolError) as error:
             return json_error(_NOT_ACCEPTABLE, str(error))
         return json_response(

@@ -32,3 +32,13 @@ def here_or_in_thread(
         return work(nowait=True)
     except WouldWaitError:
         return run_blocking(lambda: work(nowait=False))
+
+
+def only_in_thread(what: str, *, nowait: bool) -> None:
+    """What follows keeps whoever does it for long: on the event loop, it is not begun.
+
+    Raises:
+        WouldWaitError: only with ``nowait``.
+    """
+    if nowait:
+        raise WouldWaitError(f"{what} computes too much for the event loop")

@@ -1,106 +1,42 @@
-"""Chunk manifests: objects whose bytes are those of other objects, one behind the other
-(weed/operation/chunked_file.go)."""
+"""The bytes of a chunk manifest, fetched from whoever has the chunks (weed/operation/chunked_file.go).
+
+A chunk may be a manifest again, and nothing keeps one from listing itself. Each chunk is fetched by a
+request of its own, maybe to this very server, so such a circle would go on for ever: a request for a
+chunk says in a header of ours how many manifests led to it, and beyond some it is refused.
+"""
 
 from __future__ import annotations
 
-import json
+import logging
 import random
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from fastvol.errors import MasterError, PeerError
 from fastvol.formats.file_id import parse_volume_id
-from fastvol.http.compression import gunzip
 from fastvol.http.go_text import to_bytes
-from fastvol.limits import GUNZIP_BYTES_MAX
+from fastvol.http.hops import hops_so_far
+from fastvol.http.query import escape_path
+from fastvol.limits import CHUNK_DEPTH_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
 
     from fastvol.cluster.locations import VolumeLocations
     from fastvol.cluster.peer_http import PeerHttp, PeerResponse
+    from fastvol.http.headers import Headers
+    from fastvol.http.manifest import Manifest
     from fastvol.http.ranges import MultipartRanges, Span
 
-_INT64_MAX: Final = (1 << 63) - 1
+log = logging.getLogger(__name__)
+
+_DEPTH_HEADER: Final = "X-Fastvol-Chunk-Depth"
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """``size`` bytes at ``offset`` of the whole, stored as the object ``fid``."""
-
-    fid: str
-    offset: int
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """Chunks by offset; ``size`` is what the manifest says of itself."""
-
-    name: str
-    mime: str
-    size: int
-    chunks: tuple[Chunk, ...]
-
-    @property
-    def content_size(self) -> int:
-        """Bytes of all chunks."""
-        return sum(chunk.size for chunk in self.chunks)
-
-
-def parse_manifest(data: bytes, *, is_compressed: bool) -> Manifest:
-    """Reads the JSON of a manifest; :exc:`ValueError` when it is none (LoadChunkManifest)."""
-    text = gunzip(data, GUNZIP_BYTES_MAX) if is_compressed else data
-    fields = _fields(json.loads(text.decode("utf-8", "replace"), parse_constant=_no_constant))
-    listed = fields.get("chunks") or ()
-    if not isinstance(listed, list | tuple):
-        raise ValueError("chunks is no array")  # noqa: TRY004 - it is about the text
-    chunks = [_chunk(_fields(entry)) for entry in listed]
-    return Manifest(
-        _text(fields, "name"),
-        _text(fields, "mime"),
-        _integer(fields, "size"),
-        tuple(sorted(chunks, key=lambda chunk: chunk.offset)),
-    )
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
-
-
-def _fields(value: Any) -> dict[str, Any]:
-    """Members by lower-case name: Go finds them in any case; ``null`` has none."""
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise ValueError("no JSON object")  # noqa: TRY004 - it is about the text
-    return {name.lower(): member for name, member in value.items()}
-
-
-def _text(fields: dict[str, Any], name: str) -> str:
-    value = fields.get(name)
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise ValueError(f"{name} is no string")  # noqa: TRY004 - it is about the text
-    return value
-
-
-def _integer(fields: dict[str, Any], name: str) -> int:
-    value = fields.get(name)
-    if value is None:
-        return 0
-    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > _INT64_MAX:
-        raise ValueError(f"{name} is no 64-bit integer")
-    return value
-
-
-def _chunk(fields: dict[str, Any]) -> Chunk:
-    return Chunk(_text(fields, "fid"), _integer(fields, "offset"), _integer(fields, "size"))
-
-
-# --- reading them -------------------------------------------------------------------------------
+def depth_of(headers: Headers) -> int:
+    """How many manifests led to a request."""
+    return hops_so_far(headers, _DEPTH_HEADER, CHUNK_DEPTH_MAX)
 
 
 class ChunkError(PeerError):
@@ -123,13 +59,22 @@ class ChunkReader:
         self._locations = locations
         self._peers = peers
 
-    async def open(self, fid: str, start: int) -> PeerResponse:
-        """The chunk's bytes from ``start`` on; :exc:`ChunkError`."""
+    async def open(self, fid: str, start: int, depth: int) -> PeerResponse:
+        """The chunk's bytes from ``start`` on; ``depth`` manifests led to the one that lists it.
+
+        Raises:
+            ChunkError
+        """
+        if depth >= CHUNK_DEPTH_MAX:
+            log.error("chunk %s: more than %d manifests lead to it", fid, CHUNK_DEPTH_MAX)
+            raise ChunkError(f"more than {CHUNK_DEPTH_MAX} chunk manifests lead to {fid}")
         address = await self._address(fid)
-        headers = [("Range", f"bytes={start}-")] if start > 0 else []
+        headers = [(_DEPTH_HEADER, str(depth + 1))]
+        if start > 0:
+            headers.append(("Range", f"bytes={start}-"))
         try:
             answer = await self._peers.request(
-                "GET", address, b"/" + to_bytes(fid), headers=headers, follow=True
+                "GET", address, b"/" + escape_path(to_bytes(fid)), headers=headers, follow=True
             )
         except PeerError as error:
             raise ChunkError(str(error)) from error
@@ -158,21 +103,26 @@ class ChunkReader:
 class ManifestContent:
     """A manifest's bytes; see :class:`fastvol.http.content.Content`."""
 
-    def __init__(self, manifest: Manifest, reader: ChunkReader) -> None:
+    def __init__(self, manifest: Manifest, reader: ChunkReader, depth: int) -> None:
+        """``depth``: how many other manifests led to this one."""
         self.size = manifest.content_size
         self._chunks = manifest.chunks
         self._reader = reader
+        self._depth = depth
 
     def span(self, span: Span) -> ChunkStream:
         """See :class:`fastvol.http.content.Content`."""
-        return ChunkStream(self._reader, [*self._pieces(span)], span.length)
+        return ChunkStream(self._open, [*self._pieces(span)], span.length)
 
     def several(self, spans: tuple[Span, ...], frame: MultipartRanges) -> ChunkStream:
         """See :class:`fastvol.http.content.Content`."""
         parts: list[bytes | _Piece] = []
         for head, span in zip(frame.heads, spans, strict=True):
             parts += [head, *self._pieces(span)]
-        return ChunkStream(self._reader, [*parts, frame.tail], frame.content_length)
+        return ChunkStream(self._open, [*parts, frame.tail], frame.content_length)
+
+    def _open(self, piece: _Piece) -> Awaitable[PeerResponse]:
+        return self._reader.open(piece.fid, piece.start, self._depth)
 
     def _pieces(self, span: Span) -> Iterator[_Piece]:
         """Where the bytes of a span lie: the chunks one behind the other, without their offsets."""
@@ -192,10 +142,15 @@ class ManifestContent:
 class ChunkStream:
     """Bytes of chunks, one request at a time; see :class:`fastvol.http.response.StreamBody`."""
 
-    def __init__(self, reader: ChunkReader, parts: list[bytes | _Piece], length: int) -> None:
+    def __init__(
+        self,
+        open_piece: Callable[[_Piece], Awaitable[PeerResponse]],
+        parts: list[bytes | _Piece],
+        length: int,
+    ) -> None:
         self.length: int | None = length
         self.first = b""
-        self._reader = reader
+        self._open = open_piece
         self._parts = deque(parts)
         self._waiting = b""
         self._answer: PeerResponse | None = None
@@ -221,7 +176,7 @@ class ChunkStream:
             part = self._parts.popleft()
             if isinstance(part, bytes):
                 return part
-            self._answer = await self._reader.open(part.fid, part.start)
+            self._answer = await self._open(part)
             self._left = part.length
         try:
             data = await self._answer.read()

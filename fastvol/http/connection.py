@@ -31,8 +31,12 @@ and the connection ends.
 
 import asyncio
 import contextlib
+import fcntl
 import logging
+import select
 import socket
+import struct
+import termios
 from collections.abc import Awaitable, Coroutine
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
@@ -70,6 +74,7 @@ log = logging.getLogger(__name__)
 _per_connection = LogLimiter(log)
 
 _RECEIVE_BYTES: Final = 256 * KIB
+_INT: Final = struct.Struct("i")
 
 
 class State(Enum):
@@ -323,6 +328,7 @@ class Connection:
             return
         request.peer = self.peer
         request.public = self.public
+        request.client_gone = self._client_gone
         self._request = request
         self._unread = False
         checked = self._plane.router.check_head(request)
@@ -442,6 +448,31 @@ class Connection:
         self._native.watch()
         self._native.set_busy(True)
         self._task = self._loop.create_task(work)
+
+    def _client_gone(self) -> bool:
+        """Whether nobody waits for the answer to the request that is handled.
+
+        Without anything to read or to send, only a look at the socket tells. An end of input behind
+        all of an upload is no good-bye: the client may have nothing more to say, and wait.
+        """
+        if self._state is State.CLOSED:
+            return True
+        look = select.poll()
+        look.register(self._socket, select.POLLRDHUP)
+        found = look.poll(0)
+        if not found:
+            return False
+        ended_both_ways = found[0][1] & (select.POLLERR | select.POLLHUP)
+        return bool(ended_both_ways) or not self._has_whole_body()
+
+    def _has_whole_body(self) -> bool:
+        request = self._request
+        if request is None or not request.has_body:
+            return False
+        if request.content_length is None:
+            return True  # in chunks: it takes more than a look to tell
+        unread = _INT.unpack(fcntl.ioctl(self._socket, termios.FIONREAD, bytes(_INT.size)))[0]
+        return len(self._buffer) + int(unread) >= request.content_length
 
     def _rested(self, request: Request) -> bool:
         """The handler is done; False when the connection is closed by now."""

@@ -6,10 +6,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from fastvol.http import ranges
+from fastvol.http.blocking import only_in_thread
 from fastvol.http.data_file import read_ahead, read_exactly
 from fastvol.http.response import FileBody, Response, text_error
 from fastvol.limits import PAGED_READ_BYTES, SNIFF_BYTES_MAX
-from fastvol.volume.volume import WouldWaitError
 
 if TYPE_CHECKING:
     from fastvol.http.ranges import MultipartRanges, Span
@@ -53,7 +53,8 @@ class MemoryContent:
 class FileContent:
     """The payload of a needle in its data file.
 
-    With ``nowait``, what would wait for the disk or compute long raises :exc:`WouldWaitError`.
+    With ``nowait``, what would wait for the disk or compute long raises
+    :exc:`fastvol.volume.volume.WouldWaitError`.
     """
 
     def __init__(self, volume: Volume, stored: StoredNeedle, *, nowait: bool) -> None:
@@ -68,8 +69,7 @@ class FileContent:
         return self._stored.needle.size > PAGED_READ_BYTES
 
     def _only_in_thread(self) -> None:
-        if self._nowait:
-            raise WouldWaitError("this read computes too much for the event loop")
+        only_in_thread("this read", nowait=self._nowait)
 
     def span(self, span: Span) -> FileBody | Body:
         """See :class:`Content`; the whole payload is checked first."""

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from fastvol.errors import FastvolError, InvalidRequestError
 from fastvol.formats.file_id import parse_path, parse_volume_id
-from fastvol.http.blocking import here_or_in_thread
-from fastvol.http.chunks import Manifest, parse_manifest
+from fastvol.http.blocking import here_or_in_thread, only_in_thread
 from fastvol.http.file_path import parse_url_path
+from fastvol.http.manifest import Manifest, parse_manifest
 from fastvol.http.query import parse_query
 from fastvol.http.replication import ReplicationError
 from fastvol.http.response import Response, json_error, json_response
@@ -54,19 +54,16 @@ class DeleteHandler:
 
     def __init__(self, store: Store, parts: HandlerParts) -> None:
         self._store = store
-        self._guard = parts.guard
-        self._run_blocking = parts.run_blocking
-        self._replication = parts.replication
-        self._delete_chunks = parts.delete_chunks
+        self._parts = parts
         self._counts = parts.counts
 
     def check_head(self, request: Request) -> Response | None:
         """The white list; a body is odd but harmless."""
-        return None if self._guard.allows_peer(request) else Response(401)
+        return None if self._parts.guard.allows_peer(request) else Response(401)
 
     def handle(self, request: Request) -> Response | Awaitable[Response]:
         """Deletes it here, on the other copies, and with it the chunks of a manifest."""
-        if not self._guard.allows_peer(request):
+        if not self._parts.guard.allows_peer(request):
             return Response(401)
 
         def delete(*, nowait: bool) -> Response | _Doomed:
@@ -75,10 +72,10 @@ class DeleteHandler:
                 return doomed
             response = self._delete_here(doomed, nowait=nowait)
             if response.status < 500:
-                self._replication.observer.targets(0)
+                self._parts.replication.observer.targets(0)
             return response
 
-        here = here_or_in_thread(delete, self._run_blocking)
+        here = here_or_in_thread(delete, self._parts.run_blocking)
         if isinstance(here, Response):
             return here
         if isinstance(here, _Doomed):
@@ -98,7 +95,7 @@ class DeleteHandler:
             key, cookie = parse_path(path.fid)
         except (InvalidRequestError, ValueError) as error:
             return json_error(400, str(error))
-        if not self._guard.allows_write(request, path.vid, path.fid):
+        if not self._parts.guard.allows_write(request, path.vid, path.fid):
             return json_error(401, "wrong jwt")
         volume = self._find(path.vid)
         stored = self._read(volume, key, nowait=nowait) if volume is not None else None
@@ -109,6 +106,8 @@ class DeleteHandler:
             return json_error(400, "File Random Cookie does not match.")
         manifest = None
         if needle.is_chunk_manifest:
+            if needle.is_compressed:
+                only_in_thread("this delete", nowait=nowait)
             try:
                 manifest = parse_manifest(bytes(needle.data), is_compressed=needle.is_compressed)
             except ValueError as error:
@@ -163,7 +162,7 @@ class DeleteHandler:
         """Chunks first: a manifest that is gone could not tell any more which they are."""
         if doomed.manifest is not None:
             try:
-                await self._delete_chunks([chunk.fid for chunk in doomed.manifest.chunks])
+                await self._parts.delete_chunks([chunk.fid for chunk in doomed.manifest.chunks])
             except FastvolError as error:
                 self._counts.add(Total.WRITE_FAILURES)
                 text = f"Delete chunks error: {error}"
@@ -171,19 +170,23 @@ class DeleteHandler:
         targets: list[str] = []
         if not doomed.stays_here:
             try:
-                targets = await self._replication.delete_targets(doomed.volume.id, doomed.copies)
+                targets = await self._parts.replication.delete_targets(
+                    doomed.volume.id, doomed.copies
+                )
             except ReplicationError as error:
                 return self._failure(str(error))
 
         def delete(*, nowait: bool) -> Response:
             return self._delete_here(doomed, nowait=nowait)
 
-        here = here_or_in_thread(delete, self._run_blocking)
+        here = here_or_in_thread(delete, self._parts.run_blocking)
         response = here if isinstance(here, Response) else await here
         if response.status >= 500:
             return response
         try:
-            await self._replication.delete(targets, request, self._guard.token_of(request))
+            await self._parts.replication.delete(
+                targets, request, self._parts.guard.token_of(request)
+            )
         except ReplicationError as error:
             return self._failure(str(error))
         return response

@@ -2,8 +2,10 @@
 proxyReqToTargetServer).
 
 A proxy asks the other server in the client's words and passes on what it answers; a redirect sends
-the client there.  The other server may be wrong about where the volume is; the only guard against
-going in circles is that nobody is sent to this server.
+the client there.  Whoever sent a read here may be wrong about where the volume is, and so may this
+server be.  A read that was sent on is therefore sent further only by what the master says now, never
+by what it said before, no read is sent to this server itself, and one that came through several
+servers goes no further.
 """
 
 from __future__ import annotations
@@ -16,8 +18,10 @@ from urllib.parse import quote_plus
 from fastvol.errors import MasterError, PeerError
 from fastvol.http.go_text import to_bytes, to_text
 from fastvol.http.headers import canonical_name
+from fastvol.http.hops import hops_so_far
 from fastvol.http.query import parse_query, parse_query_all, redirect_body
 from fastvol.http.response import Response
+from fastvol.limits import PROXY_HOPS_MAX
 from fastvol.observability.counts import Event, Total
 
 if TYPE_CHECKING:
@@ -29,9 +33,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_HOPS_HEADER: Final = "X-Fastvol-Hops"
 _NOT_SENT_ON: Final = frozenset(
     (
         *(b"host", b"content-length", b"transfer-encoding", b"trailer", b"expect"),
+        _HOPS_HEADER.lower().encode(),
         *(b"connection", b"keep-alive", b"proxy-connection", b"te", b"upgrade"),
     )
 )
@@ -77,16 +83,22 @@ class Elsewhere:
         self, request: Request, path: UrlPath, volume_id: int, *, proxy: bool
     ) -> Response:
         """What another server has to say, or where it is; 404 when there is none."""
-        address = await self._choose(volume_id)
+        was_sent_on = parse_query(request.target.raw_query).get("proxied") == "true"
+        hops = hops_so_far(request.headers, _HOPS_HEADER, PROXY_HOPS_MAX)
+        if hops >= PROXY_HOPS_MAX:
+            log.error("%s came through %d servers, and is not here", request.path, hops)
+            return self._nowhere()
+        address = await self._choose(volume_id, afresh=was_sent_on)
         if address is None:
             return Response(404)
         if proxy:
-            return await self._proxied(request, address)
+            return await self._proxied(request, address, hops)
         return self._redirected(request, path, address)
 
-    async def _choose(self, volume_id: int) -> str | None:
+    async def _choose(self, volume_id: int, *, afresh: bool) -> str | None:
+        ask = self._locations.fresh if afresh else self._locations.recent
         try:
-            known = list(await self._locations.recent(volume_id))
+            known = list(await ask(volume_id))
         except MasterError as error:
             log.debug("locations of volume %d: %s", volume_id, error)
             known = []
@@ -97,18 +109,23 @@ class Elsewhere:
         for location in known:
             if self._own_address not in location.url:
                 return location.url
-        self._counts.add(Event.EMPTY_READ_PROXY, Event.GET_NOT_FOUND, Total.READ_FAILURES)
+        self._nowhere()
         return None
+
+    def _nowhere(self) -> Response:
+        self._counts.add(Event.EMPTY_READ_PROXY, Event.GET_NOT_FOUND, Total.READ_FAILURES)
+        return Response(404)
 
     # --- proxy ----------------------------------------------------------------------------------
 
-    async def _proxied(self, request: Request, address: str) -> Response:
+    async def _proxied(self, request: Request, address: str, hops: int) -> Response:
         self._counts.add(Event.READ_PROXY)
         headers = [
             (to_text(name), to_text(value))
             for name, value in request.headers.raw
             if name.lower() not in _NOT_SENT_ON
         ]
+        headers.append((_HOPS_HEADER, str(hops + 1)))
         try:
             answer = await self._peers.request(
                 "GET", address, _proxied_target(request), headers=headers, follow=True
@@ -148,7 +165,7 @@ def _proxied_target(request: Request) -> bytes:
     values = parse_query_all(request.target.raw_query)
     values["proxied"] = ["true"]
     pairs = [f"{_quoted(key)}={_quoted(value)}" for key in sorted(values) for value in values[key]]
-    return request.target.raw_path + b"?" + "&".join(pairs).encode()
+    return request.target.escaped_path + b"?" + "&".join(pairs).encode()
 
 
 def _form_encoded(values: dict[str, str]) -> str:

@@ -4,13 +4,14 @@ Members stand in the order of the dict, which is how a struct is written; a Go m
 :func:`sorted_map`. Text may hold lone surrogates (see :mod:`fastvol.http.go_text`).
 """
 
+import json
 import math
 import re
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from json.encoder import encode_basestring
-from typing import Final
+from typing import Any, Final
 
 from fastvol.http.go_text import to_bytes
 
@@ -26,6 +27,23 @@ _ESCAPES: Final = {
 
 class Float32(float):
     """A float that Go holds in 32 bits: written with the digits that are enough for 32 bits."""
+
+
+def loads(data: bytes, *, parse_constant: Callable[[str], object] | None = None) -> Any:
+    """What ``data`` say; bytes that are not UTF-8 are replaced.
+
+    Raises:
+        ValueError: they are no JSON, or nested too deep to be looked into.
+    """
+    try:
+        return json.loads(data.decode("utf-8", "replace"), parse_constant=parse_constant)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
+def go_string(text: str) -> str:
+    """A text out of :func:`loads` as Go has it: halves of surrogate pairs are replaced."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def dumps(value: object, *, pretty: bool = False) -> bytes:

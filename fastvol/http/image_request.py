@@ -12,6 +12,7 @@ from fastvol.http.query import Query
 
 _CROPPED: Final = frozenset({".png", ".jpg", ".jpeg", ".gif"})
 _RESIZED: Final = _CROPPED | {".webp"}
+_ASKING: Final = frozenset({"width", "height", "crop_x2", "crop_y2"})
 _INT_MAX: Final = 2**63 - 1
 
 
@@ -42,6 +43,11 @@ def plan(query: Query, ext: str) -> ImageRequest | None:
     if not resize and crop is None:
         return None
     return ImageRequest(ext, crop, resize, width, height, query.get("mode", ""))
+
+
+def may_ask(query: Query) -> bool:
+    """Whether it may be another image that is asked for, whatever the object is."""
+    return not _ASKING.isdisjoint(query)
 
 
 def extension(path: UrlPath, stored_name: str) -> str:

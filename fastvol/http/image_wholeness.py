@@ -16,8 +16,9 @@ _JPEG_LONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 """JPEG markers without a segment."""
 _JPEG_SCAN: Final = 0xDA
 _JPEG_END: Final = 0xD9
-_JPEG_MARKER: Final = re.compile(rb"\xff+([^\x00\xff])")
-_JPEG_AFTER_SCAN: Final = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")
+_JPEG_MARKER: Final = re.compile(rb"\xff([^\x00\xff])")
+_JPEG_AFTER_SCAN: Final = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
+"""Any number of 0xff may stand before both; the last of them is enough to find a marker by."""
 _GIF_EXTENSION: Final = 0x21
 _GIF_IMAGE: Final = 0x2C
 _WEBP_ANIMATED: Final = 2

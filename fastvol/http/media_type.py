@@ -13,6 +13,7 @@ from fastvol.http.percent import bad_escape, decode_escapes
 
 TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z{}]+")
 """What stands unquoted as a type, a parameter's name or its value."""
+_BLANKS: Final = re.compile(r"\s+")
 _TSPECIALS: Final = frozenset('()<>@,;:\\"/[]?=')
 _INVALID_PARAMETER: Final = "mime: invalid media parameter"
 
@@ -34,12 +35,12 @@ def parse_media_type(text: str) -> MediaType:
     kind = base.lower().strip()
     _check_kind(kind)
     pieces: dict[str, str] = {}
-    rest = text[len(base) :] if semicolon else ""
+    at = len(base) if semicolon else len(text)
     while True:
-        rest = rest.lstrip()
-        if not rest or rest == ";":
+        at = _behind_blanks(text, at)
+        if at == len(text) or (at == len(text) - 1 and text[at] == ";"):
             return MediaType(kind, _joined(pieces))
-        name, value, rest = _parameter(rest)
+        name, value, at = _parameter(text, at)
         if pieces.setdefault(name, value) != value:
             raise InvalidRequestError("mime: duplicate parameter name")
 
@@ -60,33 +61,37 @@ def _check_kind(kind: str) -> None:
         raise InvalidRequestError("mime: unexpected content after media subtype")
 
 
-def _parameter(text: str) -> tuple[str, str, str]:
-    """Name, value and what follows of a text that should start with ``;``."""
-    if not text.startswith(";"):
+def _behind_blanks(text: str, at: int) -> int:
+    blanks = _BLANKS.match(text, at)
+    return blanks.end() if blanks else at
+
+
+def _parameter(text: str, at: int) -> tuple[str, str, int]:
+    """Name, value and the position behind them of what should start with ``;``."""
+    if not text.startswith(";", at):
         raise InvalidRequestError(_INVALID_PARAMETER)
-    text = text[1:].lstrip()
-    name = TOKEN.match(text)
+    name = TOKEN.match(text, _behind_blanks(text, at + 1))
     if not name:
         raise InvalidRequestError(_INVALID_PARAMETER)
-    text = text[name.end() :].lstrip()
-    if not text.startswith("="):
+    at = _behind_blanks(text, name.end())
+    if not text.startswith("=", at):
         raise InvalidRequestError(_INVALID_PARAMETER)
-    value, rest = _value(text[1:].lstrip())
-    return name[0].lower(), value, rest
+    value, at = _value(text, _behind_blanks(text, at + 1))
+    return name[0].lower(), value, at
 
 
-def _value(text: str) -> tuple[str, str]:
-    if not text.startswith('"'):
-        token = TOKEN.match(text)
+def _value(text: str, at: int) -> tuple[str, int]:
+    if not text.startswith('"', at):
+        token = TOKEN.match(text, at)
         if not token:
             raise InvalidRequestError(_INVALID_PARAMETER)
-        return token[0], text[token.end() :]
+        return token[0], token.end()
     chars: list[str] = []
-    at = 1
+    at += 1
     while at < len(text):
         char = text[at]
         if char == '"':
-            return "".join(chars), text[at + 1 :]
+            return "".join(chars), at + 1
         # A backslash before an ordinary character is a Windows path separator, not an escape.
         if char == "\\" and at + 1 < len(text) and text[at + 1] in _TSPECIALS:
             at += 1

@@ -6,13 +6,14 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from fastvol.http.chunks import Manifest, parse_manifest
+from fastvol.http.blocking import only_in_thread
 from fastvol.http.compression import GunzipError, gunzip, is_gzipped
 from fastvol.http.conditional import http_date, none_match, not_modified_since
 from fastvol.http.content import Content, FileContent, MemoryContent, answer_ranges
 from fastvol.http.disposition import content_disposition
 from fastvol.http.go_text import go_bool, to_text
 from fastvol.http.image_request import ImageRequest, extension, plan
+from fastvol.http.manifest import Manifest, parse_manifest
 from fastvol.http.mime_types import type_by_extension
 from fastvol.http.pairs import decode_pairs
 from fastvol.http.response import Response
@@ -24,7 +25,6 @@ from fastvol.limits import (
     PAGED_READ_BYTES,
 )
 from fastvol.observability.counts import Event
-from fastvol.volume.volume import WouldWaitError
 
 if TYPE_CHECKING:
     from fastvol.formats.needle import Needle
@@ -62,15 +62,23 @@ class Wanted:
 class Reading:
     """What came of reading a needle.
 
-    ``size`` is its body's, in bytes, 0 if it was not read.  With a ``manifest`` the response lacks
+    ``size`` is its body's, in bytes, 0 if it was not read.  With an ``expansion`` the response lacks
     everything that depends on the content, which is elsewhere.
     """
 
     response: Response
     size: int = 0
-    manifest: Manifest | None = None
+    expansion: Expansion | None = None
     deleted: bool = False
     """It was read although it is deleted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """A manifest that was read, and the reply that goes on with what it lists."""
+
+    manifest: Manifest
+    reply: ObjectReply
 
 
 class ObjectReply:
@@ -113,7 +121,7 @@ class ObjectReply:
             manifest = self._manifest(needle)
             if manifest is not None:
                 self._response.headers["X-File-Store"] = "chunked"
-                return Reading(self._response, needle.size, manifest)
+                return Reading(self._response, needle.size, Expansion(manifest, self))
         filename = self._path.filename or to_text(bytes(needle.name))
         mime = _type_of(filename, to_text(bytes(needle.mime)))
         content = self._content(stored)
@@ -130,13 +138,11 @@ class ObjectReply:
             nowait=self._nowait,
         )
         if stored.meta_only:
-            if stored.needle.is_compressed or stored.needle.is_chunk_manifest:
+            needle = stored.needle
+            if needle.is_compressed or needle.is_chunk_manifest or self._reads_image(needle):
                 self._only_in_thread()
                 return self._volume.load(self._key, read_deleted=read_deleted)
-            if self._reads_image(stored.needle):
-                self._only_in_thread()
-                return self._volume.load(self._key, read_deleted=read_deleted)
-            if stored.needle.size <= PAGED_READ_BYTES:
+            if needle.size <= PAGED_READ_BYTES:
                 # Upstream reads bodies up to this size whole, and so checks them for any request.
                 self._verify(stored)
         return stored
@@ -155,8 +161,7 @@ class ObjectReply:
         return by_url and self._request.method != "HEAD" and needle.size <= IMAGE_BYTES_MAX
 
     def _only_in_thread(self) -> None:
-        if self._nowait:
-            raise WouldWaitError("this read computes too much for the event loop")
+        only_in_thread("this read", nowait=self._nowait)
 
     def _verify(self, stored: StoredNeedle) -> None:
         if stored.data_size > HTTP_INLINE_VERIFY_BYTES_MAX:
@@ -165,6 +170,8 @@ class ObjectReply:
 
     def _manifest(self, needle: Needle) -> Manifest | None:
         """None when it does not decode: then it is an object like any other."""
+        if needle.is_compressed:
+            self._only_in_thread()
         try:
             return parse_manifest(bytes(needle.data), is_compressed=needle.is_compressed)
         except ValueError as error:

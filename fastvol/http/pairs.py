@@ -1,6 +1,5 @@
 """A needle's pairs: ``Seaweed-`` headers of its upload, kept as JSON, sent with each read."""
 
-import json
 from typing import Final
 
 from fastvol.http import go_json
@@ -30,8 +29,8 @@ def decode_pairs(stored: bytes) -> dict[str, str]:
         ValueError: what is wrong with them, as the rest of a sentence.
     """
     try:
-        pairs = json.loads(stored.decode("utf-8", "replace"))
-    except (ValueError, RecursionError) as error:
+        pairs = go_json.loads(stored)
+    except ValueError as error:
         raise ValueError(f"do not decode: {error}") from error
     if isinstance(pairs, dict):
         return {
@@ -42,7 +41,5 @@ def decode_pairs(stored: bytes) -> dict[str, str]:
 
 
 def _go_string(value: object) -> str:
-    """A JSON value as a Go string: halves of surrogate pairs replaced, nothing for other types."""
-    if not isinstance(value, str):
-        return ""
-    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    """A JSON value as a Go string: nothing for other types."""
+    return go_json.go_string(value) if isinstance(value, str) else ""

@@ -165,10 +165,12 @@ class PartReader:
             raise InvalidRequestError(
                 f"malformed MIME header: missing colon: {go_quote(to_text(line))}"
             )
-        line = line.strip(_BLANKS)
+        if not self._at_blank():
+            return line.strip(_BLANKS)
+        lines = [line.strip(_BLANKS)]
         while self._at_blank():
-            line += b" " + self._header_line().strip(_BLANKS)
-        return line
+            lines.append(self._header_line().strip(_BLANKS))
+        return b" ".join(lines)
 
     def _at_blank(self) -> bool:
         return self._at < len(self._body) and self._body[self._at] in _BLANKS

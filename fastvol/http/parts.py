@@ -32,11 +32,13 @@ class HandlerParts:
     """One set for the handlers of a data plane.
 
     ``read_mode`` is for volumes that are not here; ``file_bytes_max`` is the largest payload of an
-    upload; ``fix_orientation`` says that JPEGs are stored upright.
+    upload; ``fix_orientation`` says that JPEGs are stored upright; ``run_images`` has threads of its own:
+    images wait in them for memory, and nobody else shall wait with them.
     """
 
     guard: AccessGuard
     run_blocking: RunBlocking
+    run_images: RunBlocking
     elsewhere: Elsewhere
     chunks: ChunkReader
     replication: Replication

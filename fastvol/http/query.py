@@ -29,6 +29,12 @@ class Target(NamedTuple):
     raw_path: bytes
     raw_query: bytes
 
+    @property
+    def escaped_path(self) -> bytes:
+        """The path as it can be sent on: also what a client may leave as it is, but no URL holds
+        (``net/url: URL.EscapedPath``)."""
+        return _escaped(self.raw_path)
+
 
 def split_target(target: bytes) -> Target:
     """Split a request target into path and query; an absolute-form target loses its origin.
@@ -162,5 +168,9 @@ def _clean(raw_path: bytes) -> bytes:
 def _escaped(raw_path: bytes) -> bytes:
     if _PATH_VALID_RAW.issuperset(raw_path):
         return raw_path
-    decoded = _unescape(raw_path)
+    return escape_path(_unescape(raw_path))
+
+
+def escape_path(decoded: bytes) -> bytes:
+    """A path of these bytes, percent-encoded where need be."""
     return b"".join(bytes((byte,)) if byte in _PATH_SAFE else b"%%%02X" % byte for byte in decoded)

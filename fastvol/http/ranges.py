@@ -1,14 +1,18 @@
 """The Range header of a GET, and the multipart body that answers several ranges.
 
 Rules of ``weed/server/volume_server_handlers_helper.go: parseRange`` and
-``weed/server/common.go: ProcessRangeRequest`` as the 4.48 binary applies them. One deviation: a
-negative suffix (``bytes=--5``) is refused, where upstream sends a malformed 206.
+``weed/server/common.go: ProcessRangeRequest`` as the 4.48 binary applies them. Two deviations: a
+negative suffix (``bytes=--5``) is refused, where upstream sends a malformed 206; and a header with a
+great many ranges is passed over, as RFC 9110 lets servers do (section 14.2), because each costs a
+hundred times its bytes in the answer.
 """
 
 import os
 import re
 from dataclasses import dataclass
 from typing import Final, NamedTuple
+
+from fastvol.limits import HTTP_RANGES_MAX
 
 _INT: Final = re.compile(r"[+-]?[0-9]+")
 _INT64_MIN: Final = -(1 << 63)
@@ -31,7 +35,7 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Full:
-    """No Range header: 200 with everything."""
+    """No Range header, or one that is passed over: 200 with everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,8 @@ def parse_range(header: str, size: int) -> RangeResult:
         return FULL
     if not header.startswith("bytes="):
         return BAD
+    if header.count(",") >= HTTP_RANGES_MAX:
+        return FULL
     spans: list[Span] = []
     skipped = False
     for part in header[6:].split(","):

@@ -20,11 +20,12 @@ from fastvol.errors import (
 )
 from fastvol.formats.file_id import parse_path, parse_volume_id
 from fastvol.http.blocking import here_or_in_thread
-from fastvol.http.chunks import ChunkError, ChunkStream, Manifest, ManifestContent
+from fastvol.http.chunks import ChunkError, ChunkStream, ManifestContent, depth_of
 from fastvol.http.content import MemoryContent
 from fastvol.http.file_path import parse_url_path
 from fastvol.http.go_text import to_bytes
-from fastvol.http.object_reply import ObjectReply, Reading, Wanted, drawn
+from fastvol.http.image_request import may_ask
+from fastvol.http.object_reply import Expansion, ObjectReply, Reading, Wanted, drawn
 from fastvol.http.query import parse_query
 from fastvol.http.ranges import Span
 from fastvol.http.response import Response, json_error, text_error
@@ -47,13 +48,8 @@ class ReadHandler:
 
     def __init__(self, store: Store, parts: HandlerParts) -> None:
         self._store = store
-        self._guard = parts.guard
-        self._run_blocking = parts.run_blocking
-        self._elsewhere = parts.elsewhere
-        self._chunks = parts.chunks
-        self._downloads = parts.downloads
+        self._parts = parts
         self._counts = parts.counts
-        self._mode = parts.read_mode
 
     def check_head(self, _request: Request) -> Response | None:
         """A read with a body is odd but harmless."""
@@ -61,7 +57,7 @@ class ReadHandler:
 
     def handle(self, request: Request) -> Response | Awaitable[Response]:
         """The response; later when a disk, another server or other downloads must be waited for."""
-        if self._downloads.is_over:
+        if self._parts.downloads.is_over:
             return self._handle_late(request)
         return self._handle_now(request)
 
@@ -78,10 +74,10 @@ class ReadHandler:
                 return Response(400)
             volume = self._store.find_volume(volume_id)
             if volume is not None and volume.super_block.replica_placement.copy_count > 1:
-                by_proxy = self._mode == "proxy"
-                return await self._elsewhere.answer(request, path, volume_id, proxy=by_proxy)
-        if not await self._downloads.wait():
-            now, limit = self._downloads.in_flight, self._downloads.limit
+                by_proxy = self._parts.read_mode == "proxy"
+                return await self._parts.elsewhere.answer(request, path, volume_id, proxy=by_proxy)
+        if not await self._parts.downloads.wait(request):
+            now, limit = self._parts.downloads.in_flight, self._parts.downloads.limit
             return json_error(
                 429,
                 f"request {request.path} because inflight download data {now} > {limit}, "
@@ -97,7 +93,7 @@ class ReadHandler:
             path = parse_url_path(request.path)
         except InvalidRequestError:
             return Response(400)
-        if not self._guard.allows_read(request, path.vid, path.fid):
+        if not self._parts.guard.allows_read(request, path.vid, path.fid):
             return json_error(401, "wrong jwt")
         try:
             volume_id = parse_volume_id(path.vid)
@@ -113,27 +109,28 @@ class ReadHandler:
     def _not_here(
         self, request: Request, path: UrlPath, volume_id: int
     ) -> Response | Awaitable[Response]:
-        if self._mode == "local":
+        if self._parts.read_mode == "local":
             self._counts.add(Total.INVALID_NEEDLES, Total.READ_FAILURES, Event.GET_NOT_FOUND)
             return Response(404)
-        return self._elsewhere.answer(request, path, volume_id, proxy=self._mode == "proxy")
+        return self._parts.elsewhere.answer(
+            request, path, volume_id, proxy=self._parts.read_mode == "proxy"
+        )
 
     # --- here -----------------------------------------------------------------------------------
 
     def _read(self, request: Request, wanted: Wanted) -> Response | Awaitable[Response]:
-        reply: ObjectReply
-
         def read(*, nowait: bool) -> Reading:
-            nonlocal reply
-            reply = ObjectReply(request, wanted, self._counts, nowait=nowait)
-            return reply.read()
+            return ObjectReply(request, wanted, self._counts, nowait=nowait).read()
 
         try:
-            reading = here_or_in_thread(read, self._run_blocking)
+            reading = here_or_in_thread(
+                read,
+                self._parts.run_images if may_ask(wanted.query) else self._parts.run_blocking,
+            )
         except FastvolError as error:
             self._count_failure(error)
             raise
-        if isinstance(reading, Reading) and reading.manifest is None:
+        if isinstance(reading, Reading) and reading.expansion is None:
             return self._done(request, reading)
 
         async def later() -> Response:
@@ -143,22 +140,23 @@ class ReadHandler:
                 self._count_failure(error)
                 raise
             response = self._done(request, done)
-            if done.manifest is None:
+            if done.expansion is None:
                 return response
-            return await self._expanded(reply, done.manifest)
+            return await self._expanded(request, done.expansion)
 
         return later()
 
     def _done(self, request: Request, reading: Reading) -> Response:
-        self._downloads.count(request, reading.size)
+        self._parts.downloads.count(request, reading.size)
         if reading.deleted:
             self._counts.add(Event.READ_DELETED)
         if reading.response.status == 404:
             self._counts.add(Event.GET_NOT_FOUND, Total.READ_FAILURES)
         return reading.response
 
-    async def _expanded(self, reply: ObjectReply, manifest: Manifest) -> Response:
-        content: Content = ManifestContent(manifest, self._chunks)
+    async def _expanded(self, request: Request, expansion: Expansion) -> Response:
+        manifest, reply = expansion.manifest, expansion.reply
+        content: Content = ManifestContent(manifest, self._parts.chunks, depth_of(request.headers))
         wanted = reply.image_wanted(manifest.name)
         if wanted is not None and content.size <= IMAGE_BYTES_MAX:
             content = await self._image(content, wanted)
@@ -185,7 +183,7 @@ class ReadHandler:
             return content
         finally:
             stream.close()
-        return MemoryContent(await self._run_blocking(partial(drawn, bytes(data), wanted)))
+        return MemoryContent(await self._parts.run_images(partial(drawn, bytes(data), wanted)))
 
     def _count_failure(self, error: FastvolError) -> None:
         self._counts.add(Total.READ_FAILURES)

@@ -11,7 +11,6 @@ request, but takes nothing back: the client may not know which copies have it, a
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import time
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from urllib.parse import quote_plus
 from fastvol.cluster.locations import NoEntryError
 from fastvol.cluster.peer_http import Upload
 from fastvol.errors import FastvolError, MasterError, PeerError
+from fastvol.http import go_json
 from fastvol.http.disposition import filename_parameter
 from fastvol.http.go_text import to_bytes, to_text
 from fastvol.http.mime_types import type_by_extension
@@ -141,7 +141,7 @@ class Replication:
     async def write(self, targets: list[str], needle: Needle, copy: Copy) -> None:
         """Stores the needle on the targets; :exc:`ReplicationError` of the first that fails."""
         query = _query_of(needle, fsync=copy.fsync)
-        target = copy.request.target.raw_path + b"?" + query
+        target = copy.request.target.escaped_path + b"?" + query
         boundary = os.urandom(30).hex()
         headers = _write_headers(needle, copy, boundary)
 
@@ -168,7 +168,7 @@ class Replication:
 
     async def delete(self, targets: list[str], request: Request, token: str) -> None:
         """Deletes on the targets; :exc:`ReplicationError` of the first that fails."""
-        target = request.target.raw_path + b"?type=replicate"
+        target = request.target.escaped_path + b"?type=replicate"
         headers = [("Authorization", f"Bearer {token}")] if token else []
 
         async def send(address: str) -> None:
@@ -255,7 +255,7 @@ def _part_head(needle: Needle, copy: Copy, boundary: str, url: str) -> bytes:
 def _check_upload_answer(url: str, body: bytes) -> None:
     """Upstream goes by the JSON alone, whatever the status (upload_content.go: upload_content)."""
     try:
-        answer = json.loads(body)
+        answer = go_json.loads(body)
     except ValueError:
         raise PeerError(f"unmarshal {url}: {_why_no_json(body)}") from None
     error = answer.get("error") if isinstance(answer, dict) else None
@@ -272,7 +272,7 @@ def _why_no_json(body: bytes) -> str:
 
 def _error_of(body: bytes) -> str:
     try:
-        answer = json.loads(body)
+        answer = go_json.loads(body)
     except ValueError:
         return ""
     error = answer.get("error") if isinstance(answer, dict) else None

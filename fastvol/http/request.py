@@ -71,6 +71,8 @@ class Request:
     """Of the response; 0 as long as there is none."""
     counted: bool = False
     """Whether the statistics know of it."""
+    client_gone: Callable[[], bool] = field(default=lambda: False)
+    """Whether nobody waits for the response any more; costs some system calls."""
     _when_done: list[Callable[[], None]] = field(default_factory=list)
 
     @property

@@ -99,7 +99,7 @@ class Response:
     close: bool = False
     """The connection ends after this response."""
     json: object = None
-    """What becomes the body by :meth:`write_json`."""
+    """What becomes the body by :meth:`write_json`; None once it has."""
     more_headers: Sequence[tuple[str, str]] = ()
     """Fields of names that ``headers`` has already: a proxy passes on what it got."""
 
@@ -107,6 +107,7 @@ class Response:
         """Makes the body of a JSON response, for people if ``pretty``."""
         if self.json is not None:
             self.body = go_json.dumps(self.json, pretty=pretty)
+            self.json = None
 
     @property
     def body_length(self) -> int | None:

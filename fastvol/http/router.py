@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 Answer = Response | Awaitable[Response]
 HeadCheck = Response | None
 _UPLOADS: Final = ("POST", "PUT")
+_TOLD: Final = (400, 401, 499)
+"""Of a change that failed; whatever else it was is a 500 (weed/server/common.go: writeJsonError)."""
 _ADMIN_METHODS: Final = "PUT, POST, GET, DELETE, OPTIONS"
 _PUBLIC_METHODS: Final = "GET, OPTIONS"
 
@@ -213,7 +215,7 @@ class Router:
                 kind = type(error).__name__, _first_part(request.path)
                 self._failures.error(kind, "%s %s: %s", request.method, request.path, error)
             return Response(status)
-        return json_error(status if status in (400, 401) else 500, str(error))
+        return json_error(status if status in _TOLD else 500, str(error))
 
 
 def _first_part(path: str) -> str:

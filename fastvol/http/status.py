@@ -1,6 +1,14 @@
-"""``/status`` and the health checks (weed/server/volume_server_handlers_admin.go)."""
+"""``/status`` and the health checks (weed/server/volume_server_handlers_admin.go).
 
+Asking a disk for its room may wait as long as the disk is sick, and thousands of volumes take their
+time to be written down: ``/status`` is made in a thread.
+"""
+
+from collections.abc import Awaitable
+
+from fastvol.http.blocking import RunBlocking
 from fastvol.http.go_json import Float32
+from fastvol.http.query import parse_query
 from fastvol.http.request import Request
 from fastvol.http.response import Response, json_response
 from fastvol.store.store import Store
@@ -11,14 +19,19 @@ from fastvol.volume.volume import Volume
 class StatusHandler:
     """The server's own state."""
 
-    def __init__(self, store: Store, *, offset_width: int) -> None:
+    def __init__(self, store: Store, run_blocking: RunBlocking, *, offset_width: int) -> None:
         self._store = store
+        self._run_blocking = run_blocking
         self._offset_width = offset_width
 
-    def status(self, _request: Request) -> Response:
+    def status(self, request: Request) -> Awaitable[Response]:
         """Disks and volumes; any method, any caller."""
+        pretty = bool(parse_query(request.target.raw_query).get("pretty"))
+        return self._run_blocking(lambda: self._status(pretty=pretty))
+
+    def _status(self, *, pretty: bool) -> Response:
         volumes = sorted(self._store.volumes(), key=lambda volume: volume.id)
-        return json_response(
+        response = json_response(
             200,
             {
                 "DiskStatuses": self._disks(),
@@ -26,6 +39,8 @@ class StatusHandler:
                 "Volumes": [_volume_object(volume) for volume in volumes] or None,
             },
         )
+        response.write_json(pretty=pretty)
+        return response
 
     def health(self, _request: Request) -> Response:
         """503 while stopping, after leaving, and while a volume is unusable."""

@@ -18,6 +18,9 @@ import contextlib
 from collections import deque
 from typing import TYPE_CHECKING
 
+from fastvol.errors import ClientGoneError
+from fastvol.limits import HTTP_GONE_POLL_SECONDS
+
 if TYPE_CHECKING:
     from fastvol.http.request import Request
 
@@ -57,21 +60,28 @@ class Throttle:
                 if not turn.done():
                     turn.set_result(None)
 
-    async def wait(self) -> bool:
-        """Waits for less to be in flight; False when the time is up."""
+    async def wait(self, request: Request) -> bool:
+        """Waits for less to be in flight; False when the time is up.
+
+        Raises:
+            ClientGoneError: the client has left meanwhile.
+        """
         try:
             async with asyncio.timeout(self._wait_seconds):
                 while self.is_over:
-                    await self._turn()
+                    await self._turn(request)
         except TimeoutError:
             return False
         return True
 
-    async def _turn(self) -> None:
+    async def _turn(self, request: Request) -> None:
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:
-            await turn
+            while not turn.done():
+                await asyncio.wait((turn,), timeout=HTTP_GONE_POLL_SECONDS)
+                if request.client_gone():
+                    raise ClientGoneError("the client has left")
         finally:
             with contextlib.suppress(ValueError):  # whoever let it go on took it out
                 self._waiting.remove(turn)

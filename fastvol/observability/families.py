@@ -7,24 +7,19 @@ to the name of every counter, and dashboards know most of ours without.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client.core import Metric
 
 from fastvol.observability.go_floats import go_float
 
+if TYPE_CHECKING:
+    from fastvol.observability.histogram import Observed
+
 NAMESPACE: Final = "SeaweedFS_volumeServer_"
 
 Labels = Mapping[str, str]
 Sample = tuple[Labels, float]
-
-
-class Observed(NamedTuple):
-    """A histogram at one moment."""
-
-    counts: Sequence[int]
-    """Observations per bucket, not added up; one more than there are bounds."""
-    total: float
 
 
 def counter(name: str, text: str, samples: Iterable[Sample]) -> Metric:

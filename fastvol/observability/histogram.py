@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
-from typing import TYPE_CHECKING, Final
-
-from fastvol.observability.families import Observed
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,6 +12,14 @@ if TYPE_CHECKING:
 SECONDS_BOUNDS: Final = tuple(0.0001 * 2**k for k in range(24))
 """Of every duration but an EC rebuild's; the C core counts in the same ones."""
 TARGETS_BOUNDS: Final = (1.0, 2.0, 3.0, 4.0, 5.0)
+
+
+class Observed(NamedTuple):
+    """A histogram at one moment."""
+
+    counts: Sequence[int]
+    """Observations per bucket, not added up; one more than there are bounds."""
+    total: float
 
 
 class Histogram:

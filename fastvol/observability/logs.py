@@ -13,6 +13,10 @@ from typing import Final, TextIO
 _LETTERS: Final = {"W": logging.WARNING, "E": logging.ERROR, "F": logging.CRITICAL}
 _NAMES: Final = {"I": "INFO", "W": "WARNING", "E": "ERROR", "F": "FATAL"}
 _VERBOSITY_MAX: Final = 4
+_CONTROLS: Final = (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)
+_ESCAPES: Final = {
+    code: chr(code).encode("unicode_escape").decode() for code in _CONTROLS if code != ord("\t")
+}
 
 
 def verbose(level: int) -> int:
@@ -38,7 +42,7 @@ class TextFormatter(logging.Formatter):
         stamp = time.strftime("%m%d %H:%M:%S", local)
         line = (
             f"{_letter(record)}{stamp}.{microseconds:06d} "
-            f"{record.filename}:{record.lineno} {record.getMessage()}"
+            f"{record.filename}:{record.lineno} {_in_one_line(record.getMessage())}"
         )
         return line + _trace(self, record)
 
@@ -60,6 +64,12 @@ class JsonFormatter(logging.Formatter):
             ensure_ascii=False,
             separators=(",", ":"),
         )
+
+
+def _in_one_line(message: str) -> str:
+    """Paths and names of clients get into messages: none may look like a line of ours, or speak to
+    the terminal that shows it."""
+    return message if message.isprintable() else message.translate(_ESCAPES)
 
 
 def _letter(record: logging.LogRecord) -> str:

@@ -3,44 +3,54 @@
 Nothing is copied when something happens: whoever counts keeps plain numbers, and collectors read them
 when somebody scrapes. A part of the server that is made later is added then; before that its
 families are missing, as those that count nothing yet are in upstream.
+
+The collectors come with the first scrape: the library that they need costs a start some 20 ms, and
+many servers are never scraped.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry
-
-from fastvol._cffi.fault import io_error_count
-from fastvol.observability.exposition import render
-from fastvol.observability.metrics_operations import OperationCollector
-from fastvol.observability.metrics_process import ServerCollector, UsageCollector
-from fastvol.observability.metrics_requests import Traffic, TrafficCollector
-from fastvol.observability.metrics_store import StoreCollector
 from fastvol.observability.operation_stats import OperationStats
 
 if TYPE_CHECKING:
+    from fastvol.observability.metrics_registry import MetricsRegistry
+    from fastvol.observability.traffic import Traffic
     from fastvol.store.store import Store
 
 
 class Metrics:
-    """The registry, and what the parts of the server count into."""
+    """What the parts of the server count into, and the text of it all."""
 
     def __init__(self, store: Store) -> None:
         self.operations = OperationStats()
-        self._registry = CollectorRegistry()
-        self._registry.register(UsageCollector())
-        self._server = ServerCollector(time.time())
-        self._registry.register(self._server)
-        self._registry.register(StoreCollector(store, io_error_count))
-        self._registry.register(OperationCollector(self.operations))
+        self._store = store
+        self._started = time.time()
+        self._lock = threading.Lock()
+        """Of what follows: the first scrape may come while the data plane is made."""
+        self._registry: MetricsRegistry | None = None
+        self._unregistered: tuple[Traffic, int] | None = None
 
     def add_traffic(self, traffic: Traffic, offset_width: int) -> None:
         """What the data plane counts, once there is one; ``offset_width`` as it says it is."""
-        self._server.offset_width = offset_width
-        self._registry.register(TrafficCollector(traffic, self.operations.replication))
+        with self._lock:
+            self._unregistered = traffic, offset_width
 
     def text(self) -> bytes:
         """Everything now, in the text format; from any thread but the event loop's."""
-        return render(self._registry.collect())
+        with self._lock:
+            registry = self._up_to_date()
+        return registry.text()
+
+    def _up_to_date(self) -> MetricsRegistry:
+        if self._registry is None:
+            from fastvol.observability.metrics_registry import MetricsRegistry
+
+            self._registry = MetricsRegistry(self._store, self.operations, self._started)
+        if self._unregistered is not None:
+            self._registry.add_traffic(*self._unregistered)
+            self._unregistered = None
+        return self._registry

@@ -2,47 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from fastvol.observability.counts import Counts, Total
-from fastvol.observability.families import Labels, Observed, counter, gauge, histogram
-from fastvol.observability.histogram import SECONDS_BOUNDS, TARGETS_BOUNDS, merged
-from fastvol.observability.request_stats import RequestStats, WriteStages
+from fastvol.observability.families import Labels, counter, gauge, histogram
+from fastvol.observability.histogram import SECONDS_BOUNDS, TARGETS_BOUNDS, Observed, merged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from prometheus_client.core import Metric
 
     from fastvol._cffi.serve import Durations, ServeCounts
-    from fastvol.observability.activity import RequestTotals
     from fastvol.observability.operation_stats import ReplicationStats
-
-
-class Limiter(Protocol):
-    """A limit of bytes in flight; 0 is none."""
-
-    limit: int
-
-    @property
-    def in_flight(self) -> int: ...
-
-
-@dataclass(slots=True)
-class Traffic:
-    """Everything that counts requests; ``snapshot`` is for the status page."""
-
-    fast: Callable[[], ServeCounts]
-    downloads: Limiter
-    uploads: Limiter
-    counts: Counts
-    stats: RequestStats = field(default_factory=RequestStats)
-    stages: WriteStages = field(default_factory=WriteStages)
-
-    def snapshot(self) -> RequestTotals:
-        """The totals since the start; quick, and from any thread."""
-        return self.stats.totals(self.fast())
+    from fastvol.observability.traffic import Limiter, Traffic
 
 
 class TrafficCollector:

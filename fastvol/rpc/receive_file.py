@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fastvol.errors import CallerGoneError, FastvolError, InvalidRequestError, reason_of
+from fastvol.errors import ClientGoneError, FastvolError, InvalidRequestError, reason_of
 from fastvol.formats import disk_type as disk_types
 from fastvol.formats import file_names
 from fastvol.formats.durable_file import sync_directory
@@ -51,9 +51,9 @@ class ReceiveFileHandlers:
             for request in requests:
                 self._take(file, request)
             file.end()
-        except CallerGoneError as error:
+        except ClientGoneError as error:
             file.remove()
-            raise CallerGoneError(f"failed to receive stream: {error}") from error
+            raise ClientGoneError(f"failed to receive stream: {error}") from error
         except FastvolError as error:
             file.remove()
             return pb.ReceiveFileResponse(error=str(error))

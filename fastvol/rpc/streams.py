@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
-from fastvol.errors import CallerGoneError
+from fastvol.errors import ClientGoneError
 from fastvol.limits import KIB
 
 _NOTICE_SECONDS: Final = 0.005
@@ -111,7 +111,7 @@ class RequestReceiver:
         """Every request until the caller's last one.
 
         Raises:
-            CallerGoneError: it left before.
+            ClientGoneError: it left before.
             google.protobuf.message.DecodeError: what it sent is no request.
         """
         while True:
@@ -124,10 +124,10 @@ class RequestReceiver:
         reading = asyncio.run_coroutine_threadsafe(self._read(), self._loop)
         try:
             return reading.result()
-        except CallerGoneError:
+        except ClientGoneError:
             raise
         except BaseException as error:
-            raise CallerGoneError(str(error) or type(error).__name__) from error
+            raise ClientGoneError(str(error) or type(error).__name__) from error
 
     async def _read(self) -> bytes | None:
         raw = await self._context.read()
@@ -136,5 +136,5 @@ class RequestReceiver:
         # A caller that vanished ends its stream as well, and is known to have vanished a step later.
         await asyncio.sleep(_NOTICE_SECONDS)
         if self._context.cancelled():
-            raise CallerGoneError("context canceled")
+            raise ClientGoneError("context canceled")
         return None

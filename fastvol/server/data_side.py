@@ -30,7 +30,7 @@ from fastvol.limits import (
 )
 from fastvol.observability.activity import Activity
 from fastvol.observability.counts import Counts
-from fastvol.observability.metrics_requests import Traffic
+from fastvol.observability.traffic import Traffic
 from fastvol.version import short_version
 
 if TYPE_CHECKING:
@@ -62,9 +62,8 @@ class DataSide:
             config.download_bytes_in_flight_max, config.download_wait_seconds
         )
         self._uploads = Throttle(config.upload_bytes_in_flight_max, config.upload_wait_seconds)
-        self.requests = Traffic(self._native.counts, self._downloads, self._uploads, self.counts)
-        metrics.add_traffic(self.requests, self._offset_width)
-        self._replication_stats = metrics.operations.replication
+        self.traffic = Traffic(self._native.counts, self._downloads, self._uploads, self.counts)
+        metrics.add_traffic(self.traffic, self._offset_width)
 
     def _native_server(self) -> NativeServer:
         config, store = self._config, self._store
@@ -115,13 +114,19 @@ class DataSide:
         self._native.set_fast_write(config.fast_write and not write_checked)
 
     def plane(
-        self, loop: asyncio.AbstractEventLoop, workers: ThreadPoolExecutor, peers: Peers
+        self,
+        loop: asyncio.AbstractEventLoop,
+        workers: ThreadPoolExecutor,
+        image_makers: ThreadPoolExecutor,
+        peers: Peers,
     ) -> DataPlane:
-        """The data plane on ``loop``; what may wait runs on ``workers``."""
+        """The data plane on ``loop``; what may wait runs on ``workers``, images are made on
+        ``image_makers``."""
         config, store = self._config, self._store
         parts = HandlerParts(
             guard=self._access,
             run_blocking=partial(loop.run_in_executor, workers),
+            run_images=partial(loop.run_in_executor, image_makers),
             elsewhere=peers.elsewhere,
             chunks=peers.chunks,
             replication=peers.replication,
@@ -132,9 +137,8 @@ class DataSide:
             read_mode=config.read_mode,
             file_bytes_max=config.file_size_max,
             fix_orientation=config.fix_image_orientation,
-            stages=self.requests.stages,
+            stages=self.traffic.stages,
         )
-        peers.replication.observer = self._replication_stats
         router = Router(
             HeaderWriter(self._server_header()),
             read=ReadHandler(store, parts),
@@ -142,7 +146,7 @@ class DataSide:
             delete=DeleteHandler(store, parts),
             exact=self._exact_paths(loop, parts.run_blocking),
             static=StaticFiles(),
-            stats=self.requests.stats,
+            stats=self.traffic.stats,
         )
         self.choose_fast_paths()
         options = PlaneOptions(
@@ -154,7 +158,7 @@ class DataSide:
         self, loop: asyncio.AbstractEventLoop, run_blocking: RunBlocking
     ) -> dict[str, Callable[[Request], Answer]]:
         config, store = self._config, self._store
-        status = StatusHandler(store, offset_width=self._offset_width)
+        status = StatusHandler(store, run_blocking, offset_width=self._offset_width)
         exact: dict[str, Callable[[Request], Answer]] = {
             "/status": status.status,
             "/healthz": status.health,
@@ -165,7 +169,11 @@ class DataSide:
         if config.single_node:
             assigner = SingleNodeAssigner(store, config.volume_size_max)
             assign = AssignHandler(
-                store, assigner, public_url=config.public_url, grpc_port=config.grpc_port
+                store,
+                assigner,
+                run_blocking,
+                public_url=config.public_url,
+                grpc_port=config.grpc_port,
             )
             exact["/dir/assign"] = assign.assign
             exact["/dir/lookup"] = assign.lookup
@@ -174,7 +182,7 @@ class DataSide:
     def _status_page(
         self, loop: asyncio.AbstractEventLoop, run_blocking: RunBlocking
     ) -> StatusPage:
-        activity = Activity(self.requests)
+        activity = Activity(self.traffic)
         activity.follow(loop)
         config = self._config
         taker = StateTaker(

@@ -32,6 +32,7 @@ from fastvol.index.kinds import IndexOptions
 from fastvol.limits import (
     GRPC_STOP_SECONDS,
     HEARTBEAT_SECONDS,
+    HTTP_IMAGE_THREADS,
     HTTP_STOP_SECONDS,
     HTTP_WORKERS_MAX,
 )
@@ -151,8 +152,9 @@ class _Server:
         stop = asyncio.Event()
         workers = ThreadPoolExecutor(HTTP_WORKERS_MAX, thread_name_prefix="http-worker")
         channels = ChannelPool() if self._membership is None else self._membership.channels
+        image_makers = ThreadPoolExecutor(HTTP_IMAGE_THREADS, thread_name_prefix="image-maker")
         peers = self._peers(data, channels)
-        plane = data.plane(loop, workers, peers)
+        plane = data.plane(loop, workers, image_makers, peers)
         reload = Reload(self._config, self._store, self._access, data.choose_fast_paths)
         for number in _STOP_SIGNALS:
             loop.add_signal_handler(number, stop.set)
@@ -184,6 +186,7 @@ class _Server:
         for chore in chores:
             chore.cancel()
         await self._stop(plane, workers)
+        image_makers.shutdown(wait=True, cancel_futures=True)
         await peers.close()
 
     def _peers(self, data: DataSide, channels: ChannelPool) -> Peers:
@@ -196,7 +199,13 @@ class _Server:
         else:
             lookup = self._membership.masters
         return Peers(
-            config.address, self._control, lookup, channels, data.counts, tls=self._peer_tls
+            config.address,
+            self._control,
+            lookup,
+            channels,
+            data.counts,
+            tls=self._peer_tls,
+            observer=self._metrics.operations.replication,
         )
 
     def _join_cluster(self, loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:

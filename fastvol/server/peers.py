@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from fastvol.cluster.channel import ChannelPool
     from fastvol.cluster.locations import Lookup
+    from fastvol.http.replication import ReplicationObserver
     from fastvol.observability.counts import Counts
     from fastvol.pb import master_pb2
     from fastvol.rpc.server import ControlPlane
@@ -38,16 +39,17 @@ class Peers:
         counts: Counts,
         *,
         tls: ssl.SSLContext | None,
+        observer: ReplicationObserver,
     ) -> None:
         """``channels`` belong to the control plane; ``own_address`` is ``ip:port``; with ``tls``
-        others are spoken to by HTTPS."""
+        others are spoken to by HTTPS; ``observer`` is told how changes on other copies fare."""
         self._control = control
         self._lookup = lookup
         self._channels = channels
         self._http = PeerHttp(tls=tls)
         locations = VolumeLocations(self._ask)
         self.elsewhere = Elsewhere(own_address, locations, self._http, counts)
-        self.replication = Replication(own_address, locations, self._http)
+        self.replication = Replication(own_address, locations, self._http, observer)
         self.chunks = ChunkReader(locations, self._http)
 
     async def _ask(self, volume_id: int) -> master_pb2.LookupVolumeResponse:

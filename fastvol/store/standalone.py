@@ -126,8 +126,8 @@ class Volume:
             StorageError: a server has the directory (only when writable).
         """
         files = _files(Path(path), volume_id, collection, index_directory)
-        if not files.data(DAT).exists():
-            raise VolumeNotFoundError(f"there is no {files.data(DAT)}")
+        if not files.dat.exists():
+            raise VolumeNotFoundError(f"there is no {files.dat}")
         if not writable:
             return cls(EngineVolume(open_read_only(files)), None)
         with _locked(files) as lock, storage_errors(files):

@@ -62,7 +62,7 @@ def state_of_copy(files: VolumeFiles) -> CopyState | None:
     """
     with storage_errors(files):
         settle(files)
-        if not files.data(".dat").exists():
+        if not files.dat.exists():
             return None
         _open_and_close(files)
         with unrepaired(files) as looked:

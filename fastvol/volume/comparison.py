@@ -89,5 +89,5 @@ def _needle_map(raw: RawFiles) -> CompactMap:
     try:
         needle_map.load(raw.idx_fd, raw.offset_width, raw.version)
     except StorageError as error:
-        raise VolumeDamagedError(f"{raw.idx_path}: {error}") from error
+        raise VolumeDamagedError(f"{raw.files.idx}: {error}") from error
     return needle_map

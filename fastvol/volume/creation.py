@@ -83,7 +83,7 @@ def _write_new_files(
     preallocate: int,
     created: list[Path],
 ) -> None:
-    dat_path, idx_path, vif_path = files.data(".dat"), files.index(".idx"), files.data(".vif")
+    dat_path, idx_path, vif_path = files.dat, files.idx, files.data(".vif")
     head = super_block.to_bytes()
     dat_fd = os.open(dat_path, _NEW, FILE_MODE)
     created.append(dat_path)

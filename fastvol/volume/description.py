@@ -173,9 +173,9 @@ def _read_only_reasons(opened: UnrepairedVolume) -> list[str]:
         reasons.append(f"its data is on remote storage ({info.files[0].backend_name})")
     if info.read_only:
         reasons.append(PERSISTED)
-    if not owner_may_read(files.data(".dat")):
+    if not owner_may_read(files.dat):
         raise VolumeDamagedError(f"cannot read Volume Data file {files.data('.dat')}")
-    paths = [files.data(".dat"), *([files.index(".idx")] if opened.has_index else [])]
+    paths = [files.dat, *([files.idx] if opened.has_index else [])]
     if not all(map(owner_may_write, paths)):
         reasons.append(FILE_MODE)
     if files.data(".unavailable").exists():

@@ -1,7 +1,6 @@
 """From the C core's result codes to errors of the tree, in upstream's words."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from fastvol._cffi import fault as native
 from fastvol.errors import (
@@ -27,21 +26,6 @@ class VolumeNames:
 
     files: VolumeFiles
     version: int
-
-    @property
-    def volume_id(self) -> int:
-        """Its id."""
-        return self.files.volume_id
-
-    @property
-    def dat_path(self) -> Path:
-        """Its data file."""
-        return self.files.data(".dat")
-
-    @property
-    def idx_path(self) -> Path:
-        """Its index."""
-        return self.files.index(".idx")
 
 
 def read_error(
@@ -77,11 +61,11 @@ def read_error(
             f"invalid needle meta size: size={want_size}, offset={fault.offset}"
         )
     if code == native.CLOSED:
-        return VolumeClosedError(f"volume {names.volume_id} is closed")
+        return VolumeClosedError(f"volume {names.files.volume_id} is closed")
     if fault.on_map:
         return map_error(fault, names, f"needle {needle_id:x}")
     return DiskIOError(
-        f"read {names.dat_path}: {fault.os_text} (volume {names.volume_id}, needle {needle_id:x})"
+        f"read {names.files.dat}: {fault.os_text} (volume {names.files.volume_id}, needle {needle_id:x})"
     )
 
 
@@ -90,7 +74,7 @@ def map_error(
 ) -> DiskIOError:
     """The error of a needle map that could not be asked or changed; its own log says more."""
     return DiskIOError(
-        f"needle map of {names.idx_path}: {fault.os_text} (volume {names.volume_id}, {what})"
+        f"needle map of {names.files.idx}: {fault.os_text} (volume {names.files.volume_id}, {what})"
     )
 
 
@@ -102,9 +86,9 @@ def write_error(
     if code == native.BAD_COOKIE:
         return CookieMismatchError(f"mismatching cookie {cookie:x}")
     if code == native.READ_ONLY:
-        return VolumeReadOnlyError(f"volume {names.volume_id} is read only")
+        return VolumeReadOnlyError(f"volume {names.files.volume_id} is read only")
     if code == native.CLOSED:
-        return VolumeClosedError(f"volume {names.volume_id} is closed")
+        return VolumeClosedError(f"volume {names.files.volume_id} is closed")
     if code == native.OVERFLOW:
         return OffsetOverflowError(f"Volume Size {fault.offset} Exceeded {fault.limit}")
     if code == native.BAD_NEEDLE:
@@ -114,15 +98,15 @@ def write_error(
     if fault.on_read:
         if code == native.SHORT:
             return NeedleCorruptedError("reading existing needle: EOF")
-        return DiskIOError(f"reading existing needle: read {names.dat_path}: {fault.os_text}")
+        return DiskIOError(f"reading existing needle: read {names.files.dat}: {fault.os_text}")
     if fault.on_index:
         return DiskIOError(
-            f"index needle {needle_id:x} of volume {names.volume_id} at offset {fault.offset}: "
-            f"write {names.idx_path}: {fault.os_text}"
+            f"index needle {needle_id:x} of volume {names.files.volume_id} at offset {fault.offset}: "
+            f"write {names.files.idx}: {fault.os_text}"
         )
     length = actual_size(fault.size, names.version)
     return DiskIOError(
-        f"append to volume {names.volume_id} size {fault.size} actualSize {length}: "
-        f"failed to write {length} bytes to {names.dat_path} at offset {fault.offset}: "
-        f"write {names.dat_path}: {fault.os_text}"
+        f"append to volume {names.files.volume_id} size {fault.size} actualSize {length}: "
+        f"failed to write {length} bytes to {names.files.dat} at offset {fault.offset}: "
+        f"write {names.files.dat}: {fault.os_text}"
     )

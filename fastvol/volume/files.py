@@ -56,6 +56,16 @@ class VolumeFiles:
         """``<id>`` or ``<collection>_<id>``."""
         return base_name(self.collection, self.volume_id)
 
+    @property
+    def dat(self) -> Path:
+        """The data file."""
+        return self.data(".dat")
+
+    @property
+    def idx(self) -> Path:
+        """The index."""
+        return self.index(".idx")
+
     def data(self, extension: str) -> Path:
         """A file beside the data."""
         return self.directory / (self.base + extension)

@@ -45,7 +45,7 @@ def recover_head_rows(
     overwritten = _leading_tombstones(idx_fd, width)
     if not overwritten:
         return False
-    path = files.index(".idx")
+    path = files.idx
     log.warning(
         "volume %d: %s starts with %d offset-0 tombstones, recovering the .idx rows they overwrote",
         files.volume_id,

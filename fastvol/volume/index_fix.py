@@ -95,7 +95,7 @@ def _fix(
 ) -> IndexFix:
     files = opened.files
     fixed = IndexFix(
-        files.index(".idx"),
+        files.idx,
         rows_before=opened.rows,
         offset_width=opened.offset_width,
         problems=list(opened.problems),

@@ -27,7 +27,7 @@ def rebuild_index(
     Raises:
         OSError: nothing was changed.
     """
-    path = files.index(".idx")
+    path = files.idx
     path.parent.mkdir(parents=True, exist_ok=True)
     with replaced_index(files) as fd:
         result = _scan(dat_fd, dat_size, first, version=version, width=width, idx_fd=fd)

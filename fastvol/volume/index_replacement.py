@@ -16,7 +16,7 @@ def replaced_index(files: VolumeFiles) -> Iterator[int]:
     Raises:
         OSError: the old index is still there, as after any error within.
     """
-    path, temporary = files.index(".idx"), files.index(".idx.tmp")
+    path, temporary = files.idx, files.index(".idx.tmp")
     fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
     try:
         try:

@@ -34,7 +34,7 @@ def live_files(volume: VolumeFacts) -> Iterator[RawFiles]:
                 os.close(owned.pop())
             time.sleep(_SAMPLE_SECONDS)
         else:
-            path = volume.files.data(".dat")
+            path = volume.files.dat
             raise VolumeDamagedError(f"{path} is not the file that volume {volume.id} has open")
         yield raw
     finally:

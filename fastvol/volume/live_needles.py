@@ -66,7 +66,7 @@ def live_needles(volume: Volume) -> Generator[LiveNeedle, None, None]:
                         continue
                     yield _needle(reader, record)
         except (OSError, FileEndsError) as error:
-            raise DiskIOError(f"read {raw.dat_path}: {reason_of(error)}") from error
+            raise DiskIOError(f"read {raw.files.dat}: {reason_of(error)}") from error
         _check_end(raw, visit.stopped, visit.position)
 
 
@@ -93,5 +93,5 @@ def _needle(reader: BlockReader, record: Record) -> LiveNeedle:
 def _check_end(raw: RawFiles, stopped: VisitStop, position: int) -> None:
     if stopped is VisitStop.TORN:
         raise NeedleCorruptedError(
-            f"cannot read needle header at offset {position}: {raw.dat_path}"
+            f"cannot read needle header at offset {position}: {raw.files.dat}"
         )

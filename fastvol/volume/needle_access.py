@@ -247,7 +247,7 @@ class NeedleAccess(VolumeFacts):
             try:
                 self.native.sync()
             except NativeFaultError as fault:
-                path = self._names.idx_path if fault.on_index else self._names.dat_path
+                path = self._names.files.idx if fault.on_index else self._names.files.dat
                 self._sync_failure = f"sync {path}: {fault.os_text}"
                 self.forbid_changes(self._sync_failure)
                 raise DiskIOError(self._sync_failure) from None

@@ -90,7 +90,7 @@ def find_needle(
 
 def _look_error(fault: NativeFaultError, names: VolumeNames, key: int, size: int) -> StorageError:
     if fault.code == native.COLD:
-        return ColdReadError(f"needle {key:x} of volume {names.volume_id} is not cached")
+        return ColdReadError(f"needle {key:x} of volume {names.files.volume_id} is not cached")
     return read_error(fault, names, needle_id=key, want_size=size)
 
 
@@ -103,7 +103,9 @@ def verify_payload(names: VolumeNames, stored: StoredNeedle, *, nowait: bool) ->
         )
     except NativeFaultError as fault:
         if fault.code == native.COLD:
-            raise ColdReadError(f"a payload of volume {names.volume_id} is not cached") from None
+            raise ColdReadError(
+                f"a payload of volume {names.files.volume_id} is not cached"
+            ) from None
         raise read_error(fault, names, needle_id=needle.id, want_size=needle.size) from None
 
 
@@ -141,9 +143,11 @@ def append_error(
 ) -> StorageError:
     """The error of a failed write or delete."""
     if fault.code == native.BUSY:
-        return BusyVolumeError(f"volume {names.volume_id} has a writer")
+        return BusyVolumeError(f"volume {names.files.volume_id} has a writer")
     if fault.code == native.COLD:
-        return ColdReadError(f"needle {needle_id:x} of volume {names.volume_id} is not cached")
+        return ColdReadError(
+            f"needle {needle_id:x} of volume {names.files.volume_id} is not cached"
+        )
     return write_error(fault, names, needle_id=needle_id, cookie=cookie)
 
 

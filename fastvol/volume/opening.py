@@ -190,7 +190,7 @@ class _Opening:
             self._no_write_can_delete = info.read_only_can_delete
 
     def _open_data(self) -> int:
-        path = self._files.data(".dat")
+        path = self._files.dat
         if not path.exists():
             raise VolumeDamagedError(f"volume data file {path} does not exist")
         if not owner_may_read(path):
@@ -233,7 +233,7 @@ class _Opening:
         )
 
     def _open_index(self, dat_fd: int, super_block: SuperBlock, info: VolumeInfo) -> int:
-        path = self._files.index(".idx")
+        path = self._files.idx
         if not path.exists():
             width = info.bytes_offset or self._default_offset_width
             if not self._rebuild_index(dat_fd, super_block, width):
@@ -258,7 +258,7 @@ class _Opening:
                 width=width,
             )
         except OSError as error:
-            path = self._files.index(".idx")
+            path = self._files.idx
             self._forbid_changes(f"rebuild volume idx file {path}: {error}")
             return False
         return True
@@ -297,7 +297,7 @@ class _Opening:
         except OSError as error:
             log.warning("volume %d: recover index rows: %s", self._files.volume_id, error)
             return idx_fd
-        return self._own(open_file(self._files.index(".idx"), os.O_RDWR)) if replaced else idx_fd
+        return self._own(open_file(self._files.idx, os.O_RDWR)) if replaced else idx_fd
 
     # --- data and index together --------------------------------------------------------------
 
@@ -362,7 +362,7 @@ class _Opening:
 
     @property
     def _index_path(self) -> Path | None:
-        return self._files.index(".idx") if self._index_is_a_file else None
+        return self._files.idx if self._index_is_a_file else None
 
     def _load_map(self, idx_fd: int, version: int, width: int) -> LoadedMap:
         if not self._may_write:

@@ -7,7 +7,6 @@ vacuum does meanwhile is not seen.  How they are opened depends on whether someb
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 from fastvol.errors import VolumeDamagedError, reason_of
 from fastvol.formats.needle import PADDING_UNIT
@@ -32,11 +31,6 @@ class RawFiles:
     offset_width: int
 
     @property
-    def volume_id(self) -> int:
-        """The volume's."""
-        return self.files.volume_id
-
-    @property
     def version(self) -> int:
         """Needle version, 1 to 3."""
         return self.super_block.version
@@ -46,16 +40,6 @@ class RawFiles:
         """Byte offset of the first record."""
         return self.super_block.block_size
 
-    @property
-    def dat_path(self) -> Path:
-        """Name of the data file."""
-        return self.files.data(".dat")
-
-    @property
-    def idx_path(self) -> Path:
-        """Name of the index."""
-        return self.files.index(".idx")
-
 
 def open_data(files: VolumeFiles) -> int:
     """A descriptor of the data file, for reading.
@@ -64,7 +48,7 @@ def open_data(files: VolumeFiles) -> int:
         VolumeDamagedError: the operating system's refusal.
     """
     try:
-        return open_file(files.data(".dat"), os.O_RDONLY)
+        return open_file(files.dat, os.O_RDONLY)
     except OSError as error:
         raise VolumeDamagedError(f"cannot open {reason_of(error)}") from error
 
@@ -75,7 +59,7 @@ def open_index(files: VolumeFiles) -> int:
     Raises:
         NoIndexError: the operating system's refusal, worded as Go does.
     """
-    path = files.index(".idx")
+    path = files.idx
     try:
         return open_file(path, os.O_RDONLY)
     except OSError as error:
@@ -89,7 +73,7 @@ def read_super_block(files: VolumeFiles, dat_fd: int) -> SuperBlock:
     Raises:
         VolumeDamagedError: there is none to go by.
     """
-    path = files.data(".dat")
+    path = files.dat
     try:
         super_block = SuperBlock.read(dat_fd)
     except (OSError, ValueError) as error:

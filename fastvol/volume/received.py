@@ -166,8 +166,8 @@ class _IncrementalAppend:
 
     def run(self, chunks: Iterable[bytes]) -> IncrementalResult:
         raw = self._raw
-        self._dat_fd = open_file(raw.dat_path, os.O_RDWR)
-        self._idx_fd = open_file(raw.idx_path, os.O_RDWR)
+        self._dat_fd = open_file(raw.files.dat, os.O_RDWR)
+        self._idx_fd = open_file(raw.files.idx, os.O_RDWR)
         self._bring_ends_together()
         start = os.fstat(self._dat_fd).st_size
         rows_end = os.fstat(self._idx_fd).st_size
@@ -219,7 +219,7 @@ class _IncrementalAppend:
         if result.damaged:
             log.error(
                 "volume %d: %d of the records received are damaged, the last at offset %d",
-                raw.volume_id,
+                raw.files.volume_id,
                 result.damaged,
                 result.damaged_offset,
             )
@@ -244,5 +244,5 @@ class _IncrementalAppend:
             os.ftruncate(self._dat_fd, start)
         except OSError as error:
             log.warning(
-                "volume %d: cannot cut off what was received: %s", self._raw.volume_id, error
+                "volume %d: cannot cut off what was received: %s", self._raw.files.volume_id, error
             )

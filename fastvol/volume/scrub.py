@@ -174,11 +174,13 @@ def scrub_raw(raw: RawFiles, mode: ScrubMode, control: ScrubControl) -> ScrubRes
     """
     result = ScrubResult(total_volumes=1, details_max=control.details_max)
     if raw.idx_size == 0 and raw.dat_size > SUPER_BLOCK_BYTES:
-        result.note(f"zero-size IDX file for volume {raw.volume_id} with store size {raw.dat_size}")
+        result.note(
+            f"zero-size IDX file for volume {raw.files.volume_id} with store size {raw.dat_size}"
+        )
     else:
         _Scrub(raw, mode, control, result).run()
     if result.findings:
-        result.broken_volume_ids.append(raw.volume_id)
+        result.broken_volume_ids.append(raw.files.volume_id)
     return result
 
 
@@ -209,12 +211,12 @@ class _Scrub:
         more = True
         while more:
             if self._control.cancelled and self._control.cancelled():
-                raise ScrubCancelledError(f"scrub of volume {raw.volume_id} was cancelled")
+                raise ScrubCancelledError(f"scrub of volume {raw.files.volume_id} was cancelled")
             try:
                 more = self._step()
             except OSError as error:
                 result.note(
-                    f"failed to read IDX file {raw.idx_path} for volume {raw.volume_id}: "
+                    f"failed to read IDX file {raw.files.idx} for volume {raw.files.volume_id}: "
                     f"{os.strerror(error.errno or 0).lower()}"
                 )
                 more = False
@@ -246,7 +248,7 @@ class _Scrub:
         if self._control.on_progress:
             self._control.on_progress(
                 ScrubProgress(
-                    self._raw.volume_id,
+                    self._raw.files.volume_id,
                     now.rows,
                     now.rows_read,
                     now.bytes_read,
@@ -255,7 +257,7 @@ class _Scrub:
             )
 
     def _words(self, finding: ScrubFinding) -> str:
-        volume_id = self._raw.volume_id
+        volume_id = self._raw.files.volume_id
         if finding.kind == core.OVERLAP:
             return (
                 f"needle {finding.needle_id} (#{finding.row}) at "
@@ -278,7 +280,7 @@ class _Scrub:
         if fault.code == native.BAD_NEEDLE:
             return f"invalid needle size {finding.want_size}: size invalid"
         if fault.code == native.IO_ERROR:
-            return f"read {self._raw.dat_path}: {fault.os_text}"
+            return f"read {self._raw.files.dat}: {fault.os_text}"
         return str(
             read_error(fault, self._names, needle_id=finding.found_id, want_size=finding.want_size)
         )
@@ -295,7 +297,7 @@ class _Scrub:
 
     def _compare_data_size(self, count: int, records_bytes: int) -> None:
         size, want = self._raw.dat_size, SUPER_BLOCK_BYTES + records_bytes
-        volume_id = self._raw.volume_id
+        volume_id = self._raw.files.volume_id
         if size < want:
             self._result.note(
                 f"data file for volume {volume_id} is smaller ({size}) than the {count} needles "

@@ -131,12 +131,12 @@ class _Rows:
     def __init__(self, raw: RawFiles) -> None:
         if raw.version != TIMED_VERSION:
             raise StorageError(
-                f"volume {raw.volume_id}: needles of version {raw.version} carry no append time"
+                f"volume {raw.files.volume_id}: needles of version {raw.version} carry no append time"
             )
         self._raw = raw
         self._size = row_size(raw.offset_width)
         if raw.idx_size % self._size:
-            raise StorageError(f"unexpected file {raw.idx_path} size: {raw.idx_size}")
+            raise StorageError(f"unexpected file {raw.files.idx} size: {raw.idx_size}")
         self.count = raw.idx_size // self._size
 
     def are_in_order_of_time(self) -> bool:
@@ -147,7 +147,7 @@ class _Rows:
         try:
             return rows_ascend(raw.idx_fd, self.count, offset_width=raw.offset_width)
         except OSError as error:
-            raise StorageError(f"read {raw.idx_path}: {reason_of(error)}") from error
+            raise StorageError(f"read {raw.files.idx}: {reason_of(error)}") from error
 
     def row(self, number: int) -> IndexEntry:
         """One row, counted from 0."""

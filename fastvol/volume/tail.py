@@ -63,9 +63,9 @@ def incremental_chunks(volume: VolumeFacts, since_ns: int) -> Generator[bytes, N
             try:
                 chunk = os.pread(raw.dat_fd, min(TAIL_CHUNK_BYTES, raw.dat_size - at), at)
             except OSError as error:
-                raise DiskIOError(f"read {raw.dat_path}: {reason_of(error)}") from error
+                raise DiskIOError(f"read {raw.files.dat}: {reason_of(error)}") from error
             if not chunk:
-                raise DiskIOError(f"read {raw.dat_path}: it ends at {at}, not at {raw.dat_size}")
+                raise DiskIOError(f"read {raw.files.dat}: it ends at {at}, not at {raw.dat_size}")
             yield chunk
             at += len(chunk)
 
@@ -118,10 +118,10 @@ class TailCursor:
                 self._position = record.end
                 self.newest_ns = max(self.newest_ns, record.append_at_ns)
         except (OSError, FileEndsError) as error:
-            raise DiskIOError(f"read {raw.dat_path}: {reason_of(error)}") from error
+            raise DiskIOError(f"read {raw.files.dat}: {reason_of(error)}") from error
         if visit.stopped is VisitStop.TORN:
             raise NeedleCorruptedError(
-                f"{raw.dat_path}: needle header at offset {visit.position} leads nowhere: "
+                f"{raw.files.dat}: needle header at offset {visit.position} leads nowhere: "
                 "needle data corrupted"
             )
         self._position = end

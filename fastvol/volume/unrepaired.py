@@ -136,7 +136,7 @@ def unrepaired(
     owned: list[int] = []
     try:
         owned.append(open_data(files))
-        if needs_index or files.index(".idx").exists():
+        if needs_index or files.idx.exists():
             owned.append(open_index(files))
         try:
             opened = _look(files, owned, default_offset_width)

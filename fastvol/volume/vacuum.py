@@ -128,9 +128,9 @@ class Vacuum:
 
     def _create(self) -> None:
         files, head = self._files, self._head
-        dat_fd = self._own(create_built(files.data(".cpd"), files.data(".dat")))
-        idx_fd = self._own(create_built(files.index(".cpx"), files.index(".idx")))
-        source_idx_fd = self._own(open_file(files.index(".idx"), os.O_RDONLY))
+        dat_fd = self._own(create_built(files.data(".cpd"), files.dat))
+        idx_fd = self._own(create_built(files.index(".cpx"), files.idx))
+        source_idx_fd = self._own(open_file(files.idx, os.O_RDONLY))
         if self._plan.preallocate > 0:
             reserve(dat_fd, self._plan.preallocate)
         if os.pwrite(dat_fd, head, 0) != len(head):

@@ -99,7 +99,7 @@ def swap_in(files: VolumeFiles, *, with_map: bool = False) -> None:
     """
     new_data = files.data(".cpd")
     if new_data.exists():
-        new_data.replace(files.data(".dat"))
+        new_data.replace(files.dat)
     # An index beside the data outranks the index directory, for the new index too.
     for new_index in files.everywhere((".cpx",)):
         if new_index.exists():

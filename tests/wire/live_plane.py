@@ -25,7 +25,7 @@ from fastvol.http.blocking import RunBlocking
 from fastvol.http.chunks import ChunkReader
 from fastvol.http.delete import DeleteHandler
 from fastvol.http.elsewhere import Elsewhere
-from fastvol.http.guard import OpenGuard
+from fastvol.http.guard import AccessGuard, OpenGuard
 from fastvol.http.mime_types import system_table
 from fastvol.http.parts import HandlerParts, ReadMode
 from fastvol.http.plane import DataPlane, PlaneOptions, bind
@@ -38,7 +38,7 @@ from fastvol.http.static_files import StaticFiles
 from fastvol.http.throttle import Throttle
 from fastvol.http.write import WriteHandler
 from fastvol.observability.counts import Counts
-from fastvol.observability.metrics_requests import Traffic
+from fastvol.observability.traffic import Traffic
 from fastvol.pb import master_pb2
 from fastvol.security.tls_reload import ServerContexts
 from fastvol.volume.volume import Volume
@@ -120,8 +120,10 @@ class LivePlane:
         fix_orientation: bool = False,
         exact: Callable[[RunBlocking], dict[str, Callable[[Request], Answer]]] | None = None,
         tls: ServerContexts | None = None,
+        guard: AccessGuard | None = None,
     ) -> None:
         self._tls = tls
+        self._guard = guard or OpenGuard()
         self.cluster = TinyCluster()
         self._read_mode: ReadMode = read_mode
         self._fix_orientation = fix_orientation
@@ -167,6 +169,11 @@ class LivePlane:
         self.store.table[volume.id] = volume
         self._native.put_volume(volume.id, volume.native)
 
+    def give_up_volume(self, volume: Volume) -> None:
+        """Serves it no more; whoever asked for that closes it."""
+        del self.store.table[volume.id]
+        self._native.drop_volume(volume.id)
+
     def counts(self) -> ServeCounts:
         return self._native.counts()
 
@@ -197,14 +204,16 @@ class LivePlane:
         self._loop = loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         workers = ThreadPoolExecutor(4)
+        image_makers = ThreadPoolExecutor(4)
         store: Any = self.store
         own_address = f"{self.store.ip}:{self.store.port}"
         peers = PeerHttp()
         locations = VolumeLocations(self.cluster.lookup)
         counts = self.traffic.counts
         parts = HandlerParts(
-            guard=OpenGuard(),
+            guard=self._guard,
             run_blocking=partial(loop.run_in_executor, workers),
+            run_images=partial(loop.run_in_executor, image_makers),
             elsewhere=Elsewhere(own_address, locations, peers, counts),
             chunks=ChunkReader(locations, peers),
             replication=Replication(own_address, locations, peers),
@@ -233,6 +242,7 @@ class LivePlane:
         await plane.stop(self._stop_seconds)
         await peers.close()
         workers.shutdown()
+        image_makers.shutdown()
 
     def connections(self) -> int:
         """Connections open at this moment."""

@@ -26,7 +26,7 @@ from tests.wire.wire_requests import (
 
 def drop_pages(volume: Volume) -> None:
     volume.sync()
-    fd = os.open(volume.files.data(".dat"), os.O_RDONLY)
+    fd = os.open(volume.files.dat, os.O_RDONLY)
     try:
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
     finally:
@@ -37,7 +37,7 @@ def is_cached(volume: Volume, offset: int) -> bool:
     """Asked without touching the page, which would bring it in."""
     libc = ctypes.CDLL(None, use_errno=True)
     page = bytearray(1)
-    with volume.files.data(".dat").open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapping:
+    with volume.files.dat.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapping:
         anchor = ctypes.c_char.from_buffer(mapping)
         address = ctypes.addressof(anchor) + offset // mmap.PAGESIZE * mmap.PAGESIZE
         result = (ctypes.c_ubyte * 1).from_buffer(page)
@@ -121,7 +121,7 @@ def test_a_file_cut_while_it_is_sent_ends_that_connection_only(tmp_path: Path) -
         with slow_client(plane) as slow:
             slow.sendall(get(2, "Range: bytes=1000-7900000"))
             assert slow.recv(100).startswith(b"HTTP/1.1 206 ")
-            os.truncate(volume.files.data(".dat"), 3000)
+            os.truncate(volume.files.dat, 3000)
             received = all_that_comes(slow)
         assert len(received) < 7_900_000
         assert plane.exchange(get()).endswith(SMALL)
@@ -135,7 +135,7 @@ def test_a_file_cut_under_its_mapping_is_a_500_and_no_crash(tmp_path: Path) -> N
             store(volume, key, os.urandom(size))
         for key in (1, 2, 3, 4):
             assert plane.exchange(get(key)).startswith(b"HTTP/1.1 200 ")
-        os.truncate(volume.files.data(".dat"), 2000)
+        os.truncate(volume.files.dat, 2000)
         for key in (2, 3, 4):
             assert plane.exchange(get(key)).startswith(b"HTTP/1.1 500 "), key
         assert plane.exchange(get(1)).endswith(SMALL)

@@ -142,3 +142,26 @@ def test_pictures_are_stored_upright_if_that_is_wanted(
             assert ask(plane, 1, "", "PUT", source, **headers)[0] == 201
             assert opened(ask(plane, 1, "")[2]).size == ((40, 60) if wanted else (60, 40))
             assert ask(plane, 1, "", "PUT", source, **headers)[0] == 204
+
+
+def test_images_that_wait_for_memory_hold_up_nobody_else(
+    plane: LivePlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as there are threads, and more, and a read that needs a thread of its own."""
+    go_on = threading.Event()
+
+    def waiting(data: bytes, _request: object) -> bytes:
+        assert go_on.wait(20)
+        return data
+
+    monkeypatch.setattr(object_reply, "drawn", waiting)
+    asked = [threading.Thread(target=ask, args=(plane, MEDIUM, "?width=30")) for _ in range(3 * 4)]
+    for one in asked:
+        one.start()
+    try:
+        status, _, body = ask(plane, BIG, "?cm=true")
+        assert status == 200 and body == BIG_DATA
+    finally:
+        go_on.set()
+        for one in asked:
+            one.join(20)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from fastvol.cluster import peer_http
 from fastvol.http.router import Router
 from tests.wire.live_plane import WAIT_SECONDS, LivePlane, Throttling
 from tests.wire.test_throttling import plane_with, post, wait_for_event
@@ -19,7 +22,9 @@ GET = "GET /7,01637037d6 HTTP/1.{}\r\nHost: h\r\n{}\r\n"
 
 
 @contextmanager
-def peer(answer: Callable[[socket.socket], None]) -> Iterator[int]:
+def peer(
+    answer: Callable[[socket.socket], None], heard: Callable[[bytes], None] = lambda _: None
+) -> Iterator[int]:
     """A server on a port of its own that does the same to every connection."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -30,7 +35,7 @@ def peer(answer: Callable[[socket.socket], None]) -> Iterator[int]:
                 except OSError:
                     return
                 with sock:
-                    sock.recv(65536)
+                    heard(sock.recv(65536))
                     answer(sock)
 
         thread = threading.Thread(target=serve, daemon=True)
@@ -85,6 +90,38 @@ def test_a_body_that_breaks_off_ends_the_connection(plane: LivePlane) -> None:
     assert b"hello" in answer and not answer.endswith(b"0\r\n\r\n")
 
 
+def stalling(sock: socket.socket) -> None:
+    sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: a/b\r\nContent-Length: 9\r\n\r\nhello")
+    sock.recv(1)
+
+
+def dripping(sock: socket.socket) -> None:
+    sock.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 1000\r\n\r\n")
+    with contextlib.suppress(OSError):
+        while True:
+            sock.sendall(b" ")
+            time.sleep(0.05)
+
+
+def test_a_body_that_stalls_ends_the_connection(
+    plane: LivePlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peer_http, "PEER_STALL_SECONDS", 0.3)
+    with peer(stalling) as port:
+        plane.cluster.put(7, port)
+        assert all_of(plane, GET.format(1, "")).endswith(b"hello")
+
+
+def test_a_copy_whose_answer_drips_fails_the_write(
+    plane: LivePlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peer_http, "PEER_STALL_SECONDS", 0.3)
+    with peer(dripping) as port:
+        plane.cluster.put(7, port)
+        answer = plane.exchange(post("/7,01637037d6", 5) + b"hello")
+    assert answer.startswith(b"HTTP/1.1 500 ") and b"the body takes longer than" in answer
+
+
 def test_a_failing_answer_lets_go_of_the_bytes_in_flight(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,7 +145,7 @@ def test_a_failing_check_of_a_head_is_an_error_and_no_lost_connection(
     with plane_with(tmp_path, Throttling(uploads=1)) as plane:
         plane.add_volume(1)
 
-        async def fail() -> bool:
+        async def fail(_: object) -> bool:
             raise RuntimeError("no patience")
 
         monkeypatch.setattr(type(plane.uploads), "is_over", property(lambda _: True))

@@ -6,7 +6,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pytest
 
 from fastvol.http.plane import PlaneOptions
 from tests.wire.live_plane import WAIT_SECONDS, LivePlane, Reader, Throttling
+from tests.wire.wire_requests import reset
 
 MIB = 1 << 20
 LARGE = 12 * MIB
@@ -248,3 +249,57 @@ def test_many_that_wait_go_on_in_order(plane: LivePlane) -> None:
         first.close()
         assert [status_of(one.join()) for one in waiting] == [201] * 5
     wait_for_event(lambda: plane.uploads.in_flight == 0)
+
+
+# --- clients that leave -------------------------------------------------------------------------
+
+
+def gone(plane: LivePlane, method: str) -> int:
+    return plane.traffic.stats.answers().get((method, 499), 0)
+
+
+@pytest.fixture
+def patient(tmp_path: Path) -> Iterator[LivePlane]:
+    with plane_with(tmp_path, Throttling(MIB, MIB, seconds=60)) as made:
+        made.add_volume(1)
+        store(made, "/1,01637037d6", bytes(LARGE))
+        store(made, "/1,02637037d6", b"small")
+        yield made
+
+
+@pytest.mark.parametrize("leave", [socket.socket.close, reset])
+@pytest.mark.parametrize(
+    ("method", "request_bytes"),
+    [
+        ("GET", b"GET /1,02637037d6 HTTP/1.1\r\nHost: h\r\n\r\n"),
+        ("POST", post("/1,03637037d6", 100) + b"not all of it"),
+        ("POST", post("/1,03637037d6", 100)),
+    ],
+)
+def test_who_leaves_while_waiting_is_waited_for_no_longer(
+    patient: LivePlane,
+    method: str,
+    request_bytes: bytes,
+    leave: Callable[[socket.socket], None],
+) -> None:
+    with unread_download(patient), stalled_upload(patient):
+        before = patient.connections()
+        leaving = patient.connect()
+        leaving.sendall(request_bytes)
+        wait_for_event(lambda: patient.connections() == before + 1)
+        time.sleep(0.2)
+        leave(leaving)
+        wait_for_event(lambda: gone(patient, method) == 1)
+        wait_for_event(lambda: patient.connections() == before)
+    wait_for_event(lambda: patient.uploads.in_flight == patient.downloads.in_flight == 0)
+
+
+def test_who_has_only_said_everything_still_waits(patient: LivePlane) -> None:
+    """An upload that is complete may be followed by the end of the client's sending."""
+    with stalled_upload(patient) as first, patient.connect() as sock:
+        sock.sendall(post("/1,03637037d6", 5) + b"hello")
+        sock.shutdown(socket.SHUT_WR)
+        time.sleep(1.2)
+        first.close()
+        answer = Reader(sock).response()
+        assert answer is not None and status_of(answer) == 201

@@ -99,3 +99,9 @@ def test_multipart_framing() -> None:
     )
     assert framed.content_length == len(body) == 296
     assert framed.content_type == f"multipart/byteranges; boundary={boundary}"
+
+
+def test_a_great_many_ranges_are_passed_over() -> None:
+    one = parse_range("bytes=" + ",".join(["0-0"] * 1024), 1 << 20)
+    assert isinstance(one, Multi) and len(one.spans) == 1024
+    assert parse_range("bytes=" + ",".join(["0-0"] * 1025), 1 << 20) is FULL

@@ -6,9 +6,15 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from fastvol.observability.exposition import render
-from fastvol.observability.families import Observed, counter, gauge, histogram
+from fastvol.observability.families import counter, gauge, histogram
 from fastvol.observability.go_floats import go_float
-from fastvol.observability.histogram import SECONDS_BOUNDS, TARGETS_BOUNDS, Histogram, merged
+from fastvol.observability.histogram import (
+    SECONDS_BOUNDS,
+    TARGETS_BOUNDS,
+    Histogram,
+    Observed,
+    merged,
+)
 
 
 @pytest.mark.parametrize(

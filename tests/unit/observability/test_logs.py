@@ -66,3 +66,10 @@ def test_tracebacks_are_kept(stream: io.StringIO, as_json: bool) -> None:
     text = json.loads(stream.getvalue())["msg"] if as_json else stream.getvalue()
     assert "failed\nTraceback" in text
     assert "RuntimeError: boom" in text
+
+
+def test_a_message_is_one_line_whatever_a_client_put_into_it(stream: io.StringIO) -> None:
+    configure(stream=stream)
+    log.error("GET %s", "/1,a\nE0101 \x1b[2J\u2028\x9b é\tž")
+    assert stream.getvalue().endswith(" GET /1,a\\nE0101 \\x1b[2J\\u2028\\x9b é\tž\n")
+    assert stream.getvalue().count("\n") == 1

@@ -11,9 +11,10 @@ import pytest
 from fastvol._cffi.serve import Durations, ServeCounts
 from fastvol.limits import METRICS_METHODS_MAX
 from fastvol.observability.counts import Counts, Event, Total
-from fastvol.observability.metrics_requests import Traffic, TrafficCollector
+from fastvol.observability.metrics_requests import TrafficCollector
 from fastvol.observability.operation_stats import ReplicationStats, failure_reason
 from fastvol.observability.request_stats import INVALID, RequestStats, Stage
+from fastvol.observability.traffic import Traffic
 from fastvol.volume.volume import WouldWaitError
 
 NONE = Durations((0,) * 25, 0.0)

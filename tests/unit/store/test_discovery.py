@@ -52,7 +52,7 @@ def paths(tmp_path: Path) -> VolumeFiles:
 
 
 def test_a_volume_with_data_is_opened(paths: VolumeFiles) -> None:
-    paths.data(".dat").write_bytes(bytes(8))
+    paths.dat.write_bytes(bytes(8))
     assert judge(paths, mounting=False) is Verdict.OPEN
 
 
@@ -69,7 +69,7 @@ def test_a_remote_volume_is_opened_so_that_opening_speaks(paths: VolumeFiles, si
 
 @pytest.mark.parametrize("side", ["data", "index"])
 def test_an_erasure_coded_volume_is_skipped_and_kept(paths: VolumeFiles, side: str) -> None:
-    paths.data(".dat").write_bytes(bytes(100))
+    paths.dat.write_bytes(bytes(100))
     getattr(paths, side)(".ecx").write_bytes(b"x")
     assert judge(paths, mounting=False) is Verdict.SKIP
     assert judge(paths, mounting=True) is Verdict.SKIP
@@ -80,10 +80,10 @@ def test_an_erasure_coded_volume_is_skipped_and_kept(paths: VolumeFiles, side: s
 
 
 def test_the_empty_stub_of_an_erasure_coded_volume_is_skipped(paths: VolumeFiles) -> None:
-    paths.data(".dat").write_bytes(bytes(8))
+    paths.dat.write_bytes(bytes(8))
     volume_info.save(paths.data(".vif"), VolumeInfo(ec_shard_config=EcShardConfig(10, 4)))
     assert judge(paths, mounting=False) is Verdict.SKIP
-    paths.data(".dat").write_bytes(bytes(16))
+    paths.dat.write_bytes(bytes(16))
     assert judge(paths, mounting=False) is Verdict.OPEN
 
 

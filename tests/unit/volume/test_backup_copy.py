@@ -45,12 +45,12 @@ def test_a_copy_is_replaced_and_continued(tmp_path: Path, size: int) -> None:
     cut = starts[12][0]
     assert state_of_copy(files) is None
     replace_copy(files, in_pieces(dat[:cut], size), in_pieces(idx, size))  # rows beyond the data
-    assert rows(files.index(".idx")) == rows(source / "7.idx")[:12]
+    assert rows(files.idx) == rows(source / "7.idx")[:12]
     state = state_of_copy(files)
     assert state == CopyState(0, 3, cut, starts[11][1])
     assert append_received(files, state.newest_ns, in_pieces(dat[cut:], size)) == len(dat) - cut
     assert dat_of(files.directory) == dat
-    assert files.index(".idx").read_bytes() == idx
+    assert files.idx.read_bytes() == idx
     before = snapshot(files.directory)
     assert append_received(files, starts[-1][1], []) == 0
     with pytest.raises(NotContinuousError):
@@ -69,7 +69,7 @@ def test_a_record_cut_short_is_left_out(tmp_path: Path) -> None:
     replace_copy(files, [dat[:cut]], None)
     came = append_received(files, starts[4][1], [dat[cut : starts[15][0] + 30]])
     assert cut + came == starts[15][0]
-    assert [row.offset * 8 for row in rows(files.index(".idx"))] == [at for at, _ in starts[:15]]
+    assert [row.offset * 8 for row in rows(files.idx)] == [at for at, _ in starts[:15]]
     assert came == append_received(files, starts[14][1], []) + came
 
 

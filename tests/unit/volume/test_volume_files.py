@@ -19,10 +19,10 @@ EVERY_EXTENSION = [
 
 def test_names(tmp_path: Path) -> None:
     files = VolumeFiles.of(tmp_path / "d", tmp_path / "i", "col_a", 22)
-    assert files.data(".dat") == tmp_path / "d" / "col_a_22.dat"
-    assert files.index(".idx") == tmp_path / "i" / "col_a_22.idx"
+    assert files.dat == files.data(".dat") == tmp_path / "d" / "col_a_22.dat"
+    assert files.idx == files.index(".idx") == tmp_path / "i" / "col_a_22.idx"
     moved = files.with_index_beside_data()
-    assert moved.index(".idx") == tmp_path / "d" / "col_a_22.idx"
+    assert moved.idx == tmp_path / "d" / "col_a_22.idx"
     assert moved.everywhere((".idx",)) == [
         tmp_path / "d" / "col_a_22.idx",
         tmp_path / "i" / "col_a_22.idx",
