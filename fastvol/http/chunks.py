@@ -100,6 +100,10 @@ class ChunkReader:
         return random.choice(known).url  # noqa: S311 - any of them will do
 
 
+_NO_LENGTH: Final = -1
+"""Of what cannot be read: an error before the first byte, not a response framed by it."""
+
+
 class ManifestContent:
     """A manifest's bytes; see :class:`fastvol.http.content.Content`."""
 
@@ -107,19 +111,23 @@ class ManifestContent:
         """``depth``: how many other manifests led to this one."""
         self.size = manifest.content_size
         self._chunks = manifest.chunks
+        self._is_readable = manifest.is_readable
         self._reader = reader
         self._depth = depth
 
     def span(self, span: Span) -> ChunkStream:
         """See :class:`fastvol.http.content.Content`."""
-        return ChunkStream(self._open, [*self._pieces(span)], span.length)
+        return self._stream([*self._pieces(span)], span.length)
 
     def several(self, spans: tuple[Span, ...], frame: MultipartRanges) -> ChunkStream:
         """See :class:`fastvol.http.content.Content`."""
         parts: list[bytes | _Piece] = []
         for head, span in zip(frame.heads, spans, strict=True):
             parts += [head, *self._pieces(span)]
-        return ChunkStream(self._open, [*parts, frame.tail], frame.content_length)
+        return self._stream([*parts, frame.tail], frame.content_length)
+
+    def _stream(self, parts: list[bytes | _Piece], length: int) -> ChunkStream:
+        return ChunkStream(self._open, parts, length if self._is_readable else _NO_LENGTH)
 
     def _open(self, piece: _Piece) -> Awaitable[PeerResponse]:
         return self._reader.open(piece.fid, piece.start, self._depth)
