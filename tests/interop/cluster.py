@@ -220,10 +220,11 @@ class Cluster:
     def allocate(self, volume_id: int, collection: str = "", port: int | None = None) -> None:
         allocate(self.rpc_of(port or self.volume.port), volume_id, collection)
 
-    def shell(self, *commands: str) -> str:
+    def shell(self, *commands: str, seconds: float = START_SECONDS_MAX) -> str:
         """What ``weed shell`` prints for these commands."""
         text = "\n".join(("lock", *commands, "unlock", ""))
-        done = run(weed(self.base, "shell", f"-master={HOST}:{self.master.port}"), self.base, text)
+        program = weed(self.base, "shell", f"-master={HOST}:{self.master.port}")
+        done = run(program, self.base, text, seconds=seconds)
         return done.stdout + done.stderr
 
     def volume_line(self, volume_id: int) -> str:

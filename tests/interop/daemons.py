@@ -151,6 +151,8 @@ def run(
     directory: Path,
     text: str = "",
     environ: Mapping[str, str] | None = None,
+    *,
+    seconds: float = START_SECONDS_MAX,
 ) -> subprocess.CompletedProcess:
     """Runs a command to its end."""
     return subprocess.run(
@@ -160,7 +162,7 @@ def run(
         input=text,
         capture_output=True,
         text=True,
-        timeout=START_SECONDS_MAX,
+        timeout=seconds,
         check=False,
     )
 
