@@ -266,6 +266,8 @@ TAIL_POLL_SECONDS: Final = 2.0
 
 ADDRESS_LOOKUP_SECONDS: Final = 2.0
 """For resolving the name of a server that a caller points this one at."""
+WRITE_BEHIND_BYTES: Final = 32 * MIB
+"""So much of a file that arrives goes to the disk while the rest is on its way."""
 COPY_REPORT_BYTES: Final = 128 * MIB
 """Whoever has a volume copied or vacuumed is told after so many bytes."""
 

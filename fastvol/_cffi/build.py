@@ -29,6 +29,7 @@ HEADERS = [
     "scan.h",
     "scrub.h",
     "visit.h",
+    "messages.h",
     "compare.h",
     "survey.h",
     "last_rows.h",

@@ -96,6 +96,10 @@ class RecordBatch:
             raise OSError(result.sys_errno, os.strerror(result.sys_errno))
         return VisitStop(result.stopped), result.position
 
+    def longest(self) -> int:
+        """Bytes of the longest record, 0 for none."""
+        return max((self.cdata[at].length for at in range(self.count)), default=0)
+
     def __iter__(self) -> Iterator[Record]:
         for at in range(self.count):
             yield record_of(self.cdata[at])

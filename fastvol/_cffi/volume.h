@@ -154,6 +154,8 @@ int fv_volume_sync(fv_volume *volume, int *on_index);
 void fv_volume_reserve_for_deletes(fv_volume *volume);
 /* Reserves blocks behind a file's end without growing it; a file system that cannot is no error. */
 void fv_reserve(int fd, uint64_t size);
+/* Begins to write a range to the disk, without waiting for it: a sync at the end has less to do. */
+void fv_write_behind(int fd, uint64_t offset, uint64_t length);
 /* cffi:end */
 
 /* Old 4-byte servers let offsets wrap here; the record then lies one turn further. */

@@ -422,3 +422,8 @@ class NativeVolume:
 def reserve(fd: int, size: int) -> None:
     """Reserves ``size`` bytes of blocks without growing the file, where the file system can."""
     lib.fv_reserve(fd, size)
+
+
+def write_behind(fd: int, offset: int, length: int) -> None:
+    """Begins to write a range to the disk without waiting, so that a later sync has less to do."""
+    lib.fv_write_behind(fd, offset, length)

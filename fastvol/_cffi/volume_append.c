@@ -243,3 +243,9 @@ void fv_reserve(int fd, uint64_t size)
     int ignored = fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)size);
     (void)ignored;
 }
+
+void fv_write_behind(int fd, uint64_t offset, uint64_t length)
+{
+    /* Where the file system cannot, the sync does it all. */
+    (void)sync_file_range(fd, (off_t)offset, (off_t)length, SYNC_FILE_RANGE_WRITE);
+}

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Final
 
 import grpc
 
+from fastvol._cffi.volume import write_behind
 from fastvol.cluster.channel import ChannelPool, error_text
 from fastvol.cluster.file_fetch import fetch_file
 from fastvol.cluster.server_address import ServerAddress
 from fastvol.errors import FastvolError, NoSpaceError, StorageError, reason_of
 from fastvol.formats import disk_type as disk_types
 from fastvol.formats import file_names
-from fastvol.limits import COPY_REPORT_BYTES, MIB
+from fastvol.limits import COPY_REPORT_BYTES, MIB, WRITE_BEHIND_BYTES
 from fastvol.pb import volume_server_pb2 as pb
 from fastvol.rpc.service import Handler
 from fastvol.rpc.source_guard import check_source
@@ -292,7 +293,10 @@ class _VolumeCopy:
         return modified_ns
 
     def _write(self, fd: int, at: int, content: memoryview) -> None:
-        write_chunks(fd, at, (content,))
+        end = write_chunks(fd, at, (content,))
+        step = at // WRITE_BEHIND_BYTES
+        if end // WRITE_BEHIND_BYTES > step:
+            write_behind(fd, step * WRITE_BEHIND_BYTES, WRITE_BEHIND_BYTES)
         self._throttle.spend(len(content))
 
     def _settle(

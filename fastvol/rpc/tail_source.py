@@ -13,7 +13,6 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from fastvol.errors import StorageError
-from fastvol.formats.protobuf_wire import bytes_field, number_field
 from fastvol.limits import TAIL_POLL_SECONDS
 from fastvol.pb import volume_server_pb2 as pb
 from fastvol.rpc.service import Handler
@@ -62,12 +61,11 @@ def _send_round(cursor: TailCursor, version: int, send: ReplySender) -> bool:
 
 
 def _messages(cursor: TailCursor, version: int) -> Generator[bytes, None, None]:
-    """VolumeTailSenderResponses."""
-    last, more = b"\x18\x01" + number_field(4, version), number_field(4, version)
+    """What is new, or a sign of life."""
     sent = False
-    for chunk in cursor.next_chunks():
-        header, body = bytes_field(1, chunk.header), bytes_field(2, chunk.body)
-        yield b"".join((header, body, last if chunk.is_last else more))
+    for message in cursor.next_messages():
+        yield message
         sent = True
     if not sent:
-        yield last
+        alive = pb.VolumeTailSenderResponse(is_last_chunk=True, version=version)
+        yield alive.SerializeToString()

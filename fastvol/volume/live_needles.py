@@ -9,38 +9,27 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Generator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from fastvol._cffi.fault import NativeFaultError
+from fastvol._cffi.fault import SHORT, NativeFaultError
+from fastvol._cffi.messages import MessageBuilder
 from fastvol.errors import DiskIOError, NeedleCorruptedError, VolumeDamagedError, reason_of
-from fastvol.formats.file_range import FileEndsError
-from fastvol.formats.index_entry import OFFSET_UNIT
-from fastvol.volume.block_reader import BlockReader
 from fastvol.volume.live_files import live_files
 from fastvol.volume.visitor import VisitStop, visit_records
 
 if TYPE_CHECKING:
-    from fastvol._cffi.visit import Record
-    from fastvol._cffi.volume import NativeVolume
-    from fastvol.volume.raw_files import RawFiles
+    from pathlib import Path
+
     from fastvol.volume.volume import Volume
 
 log = logging.getLogger(__name__)
 
 
-class LiveNeedle(NamedTuple):
-    """A needle as stored: ``record`` describes it, the checksum is the stored one, unchecked."""
+def live_needle_messages(volume: Volume) -> Generator[bytes, None, None]:
+    """A ReadAllNeedlesResponse, encoded, for each needle as it is at the beginning.
 
-    record: Record
-    data: bytes
-    name: bytes
-    mime: bytes
-
-
-def live_needles(volume: Volume) -> Generator[LiveNeedle, None, None]:
-    """The needles as they are at the beginning; changes made meanwhile may or may not show.
-
-    A record whose fields leave it is passed over, with a warning in the log.
+    Changes made meanwhile may or may not show. Payloads are as stored, with their stored checksum,
+    unchecked; a record whose fields leave it is passed over, with a warning in the log.
 
     Raises:
         StorageError: the volume is closed, its files cannot be read, or a header leads nowhere.
@@ -52,46 +41,31 @@ def live_needles(volume: Volume) -> Generator[LiveNeedle, None, None]:
         if (ours.st_dev, ours.st_ino) != (theirs.st_dev, theirs.st_ino):
             raise VolumeDamagedError(f"volume {volume.id} is compacted")
         visit = visit_records(raw.dat_fd, raw.first, raw.dat_size, raw.version, pass_zeros=True)
-        reader = BlockReader(raw.dat_fd, raw.dat_size)
+        builder = MessageBuilder(raw.dat_fd)
+        path = raw.files.dat
         try:
-            for record in visit:
-                if _is_live(native, record):
-                    if record.fault:
-                        log.warning(
-                            "volume %d: needle %x at offset %d is damaged, and left out",
-                            volume.id,
-                            record.id,
-                            record.offset,
-                        )
-                        continue
-                    yield _needle(reader, record)
-        except (OSError, FileEndsError) as error:
-            raise DiskIOError(f"read {raw.files.dat}: {reason_of(error)}") from error
-        _check_end(raw, visit.stopped, visit.position)
+            for batch in visit.batches():
+                yield from builder.live(native, volume.id, batch)
+        except OSError as error:
+            raise DiskIOError(f"read {path}: {reason_of(error)}") from error
+        except NativeFaultError as fault:
+            raise message_error(fault, path) from None
+        if builder.damaged:
+            log.warning(
+                "volume %d: %d damaged needles are left out, the last is %x",
+                volume.id,
+                builder.damaged,
+                builder.damaged_id,
+            )
+        if visit.stopped is VisitStop.TORN:
+            raise NeedleCorruptedError(
+                f"cannot read needle header at offset {visit.position}: {path}"
+            )
 
 
-def _is_live(native: NativeVolume, record: Record) -> bool:
-    try:
-        entry = native.find(record.id)
-    except NativeFaultError as fault:
-        raise DiskIOError(f"needle map: {fault.os_text}") from None
-    return entry is not None and entry.offset * OFFSET_UNIT == record.offset and entry.size >= 0
-
-
-def _needle(reader: BlockReader, record: Record) -> LiveNeedle:
-    if not record.size:
-        return LiveNeedle(record, b"", b"", b"")
-    whole = reader.read(record.offset, record.length)
-    return LiveNeedle(
-        record,
-        whole[record.data_at : record.data_at + record.data_size],
-        whole[record.name_at : record.name_at + record.name_size],
-        whole[record.mime_at : record.mime_at + record.mime_size],
-    )
-
-
-def _check_end(raw: RawFiles, stopped: VisitStop, position: int) -> None:
-    if stopped is VisitStop.TORN:
-        raise NeedleCorruptedError(
-            f"cannot read needle header at offset {position}: {raw.files.dat}"
-        )
+def message_error(fault: NativeFaultError, path: Path) -> DiskIOError:
+    """Why a record could not be put into a message."""
+    if fault.on_map:
+        return DiskIOError(f"needle map: {fault.os_text}")
+    reason = "EOF" if fault.code == SHORT else fault.os_text
+    return DiskIOError(f"read {path}: {reason}")

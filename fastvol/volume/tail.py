@@ -7,30 +7,24 @@ is told in ``since``; how what was sent is applied, in ``received``.
 
 import os
 from collections.abc import Generator, Iterator
-from typing import NamedTuple
 
+from fastvol._cffi.fault import NativeFaultError
+from fastvol._cffi.messages import MessageBuilder, newest_append_ns
 from fastvol.errors import DiskIOError, NeedleCorruptedError, StorageError, reason_of
 from fastvol.formats.file_range import FileEndsError
 from fastvol.formats.needle import HEADER_BYTES
+from fastvol.formats.protobuf_wire import bytes_field, number_field
 from fastvol.limits import TAIL_CHUNK_BYTES
 from fastvol.volume.block_reader import BlockReader
 from fastvol.volume.facts import VolumeFacts
 from fastvol.volume.live_files import live_files
+from fastvol.volume.live_needles import message_error
 from fastvol.volume.raw_files import RawFiles
 from fastvol.volume.since import find_first_since
-from fastvol.volume.visitor import Record, VisitStop, visit_records
+from fastvol.volume.visitor import Record, RecordBatch, RecordVisit, VisitStop, visit_records
 
-
-class TailChunk(NamedTuple):
-    """A piece of a record: its header, repeated in each piece, and up to 2 MiB of what follows.
-
-    The rest of a record includes checksum, append time and padding.
-    """
-
-    header: bytes
-    body: bytes
-    is_last: bool
-    append_at_ns: int
+_HEADER, _BODY, _IS_LAST, _VERSION = range(1, 5)
+"""Fields of VolumeTailSenderResponse."""
 
 
 def incremental_range(volume: VolumeFacts, since_ns: int) -> tuple[int, int] | None:
@@ -70,15 +64,6 @@ def incremental_chunks(volume: VolumeFacts, since_ns: int) -> Generator[bytes, N
             at += len(chunk)
 
 
-def records_since(volume: VolumeFacts, since_ns: int) -> Iterator[TailChunk]:
-    """All records from the first one that is newer on, in the order of the data file.
-
-    Raises:
-        StorageError
-    """
-    yield from TailCursor(volume, since_ns).next_chunks()
-
-
 class TailCursor:
     """A place in a volume that is followed (weed/server/volume_grpc_tail.go: VolumeTailSender).
 
@@ -93,44 +78,69 @@ class TailCursor:
         self._file: tuple[int, int] | None = None
         self._position = 0
 
-    def next_chunks(self) -> Iterator[TailChunk]:
-        """What was appended since the last round; to be gone through to its end.
+    def next_messages(self) -> Generator[bytes, None, None]:
+        """What was appended since the last round, as VolumeTailSenderResponses, encoded.
+
+        To be gone through to its end: a round that is broken off is begun again, at most some records
+        before where it was.
 
         Raises:
             StorageError: the round may be tried again.
         """
         with live_files(self._volume) as raw:
-            status = os.fstat(raw.dat_fd)
-            file = status.st_dev, status.st_ino
-            if file != self._file or self._position > raw.dat_size:
-                start = find_first_since(raw, self.newest_ns)
-                self._position = raw.dat_size if start is None else start
-                self._file = file
-            yield from self._chunks(raw)
+            self._find_place(raw)
+            yield from self._messages(raw)
 
-    def _chunks(self, raw: RawFiles) -> Iterator[TailChunk]:
+    def _find_place(self, raw: RawFiles) -> None:
+        status = os.fstat(raw.dat_fd)
+        file = status.st_dev, status.st_ino
+        if file != self._file or self._position > raw.dat_size:
+            start = find_first_since(raw, self.newest_ns)
+            self._position = raw.dat_size if start is None else start
+            self._file = file
+
+    def _messages(self, raw: RawFiles) -> Iterator[bytes]:
         end = raw.dat_size
         visit = visit_records(raw.dat_fd, self._position, end, raw.version, pass_zeros=True)
-        reader = BlockReader(raw.dat_fd, end)
+        builder = MessageBuilder(raw.dat_fd)
         try:
-            for record in visit:
-                yield from _pieces(reader, record)
-                self._position = record.end
-                self.newest_ns = max(self.newest_ns, record.append_at_ns)
-        except (OSError, FileEndsError) as error:
+            for batch in visit.batches():
+                if batch.longest() - HEADER_BYTES > TAIL_CHUNK_BYTES:
+                    yield from self._pieces_of(raw, batch)
+                else:
+                    yield from builder.tail(raw.version, batch)
+                self._position = visit.position
+                self.newest_ns = max(self.newest_ns, newest_append_ns(batch))
+        except OSError as error:
             raise DiskIOError(f"read {raw.files.dat}: {reason_of(error)}") from error
+        except NativeFaultError as fault:
+            raise message_error(fault, raw.files.dat) from None
+        self._check_end(raw, visit)
+
+    def _pieces_of(self, raw: RawFiles, batch: RecordBatch) -> Iterator[bytes]:
+        """Records among which are some that take several messages."""
+        reader = BlockReader(raw.dat_fd, raw.dat_size)
+        try:
+            for record in batch:
+                yield from _pieces(reader, record, raw.version)
+        except FileEndsError as error:
+            raise DiskIOError(f"read {raw.files.dat}: {reason_of(error)}") from error
+
+    def _check_end(self, raw: RawFiles, visit: RecordVisit) -> None:
         if visit.stopped is VisitStop.TORN:
             raise NeedleCorruptedError(
                 f"{raw.files.dat}: needle header at offset {visit.position} leads nowhere: "
                 "needle data corrupted"
             )
-        self._position = end
+        self._position = raw.dat_size
 
 
-def _pieces(reader: BlockReader, record: Record) -> Iterator[TailChunk]:
-    header = reader.read(record.offset, HEADER_BYTES)
+def _pieces(reader: BlockReader, record: Record, version: int) -> Iterator[bytes]:
+    """The messages of one record: its header in each, and up to 2 MiB of what follows."""
+    header = bytes_field(_HEADER, reader.read(record.offset, HEADER_BYTES))
     at = record.offset + HEADER_BYTES
     while at < record.end:
         body = reader.read(at, min(TAIL_CHUNK_BYTES, record.end - at))
         at += len(body)
-        yield TailChunk(header, body, at == record.end, record.append_at_ns)
+        is_last = number_field(_IS_LAST, at == record.end)
+        yield b"".join((header, bytes_field(_BODY, body), is_last, number_field(_VERSION, version)))

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from fastvol._cffi.visit import CHECK, FIELDS, PASS_ZEROS, Record, RecordBatch, VisitStop
 from fastvol.limits import SCRUB_STEP_BYTES, VISIT_BATCH_RECORDS
 
-__all__ = ["Record", "RecordVisit", "VisitStop", "visit_records"]
+__all__ = ["Record", "RecordBatch", "RecordVisit", "VisitStop", "visit_records"]
 
 
 class RecordVisit:

@@ -14,7 +14,7 @@ from fastvol.pb import volume_server_pb2 as pb
 from fastvol.volume.files import VolumeFiles
 from fastvol.volume.received import apply_incremental
 from fastvol.volume.since import find_first_since
-from fastvol.volume.tail import incremental_chunks, records_since
+from fastvol.volume.tail import TailCursor, incremental_chunks
 from fastvol.volume.unrepaired import unrepaired
 from fastvol.volume.visitor import visit_records
 from fastvol.volume.volume import Volume
@@ -78,7 +78,8 @@ def test_tails_send_the_same_pieces(server: tuple[Server, Path], twin: Volume) -
             wait_for_ready=True,
         )
         theirs = [(a.needle_header, a.needle_body, a.is_last_chunk) for a in stream]
-    ours = [(c.header, c.body, c.is_last) for c in records_since(twin, moment)]
+    sent = map(pb.VolumeTailSenderResponse.FromString, TailCursor(twin, moment).next_messages())
+    ours = [(a.needle_header, a.needle_body, a.is_last_chunk) for a in sent]
     assert ours == [piece for piece in theirs if piece[0]]
 
 

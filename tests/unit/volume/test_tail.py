@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from fastvol.errors import (
     VolumeReadOnlyError,
 )
 from fastvol.formats.needle import Needle, encode
+from fastvol.pb import volume_server_pb2 as pb
 from fastvol.volume.files import VolumeFiles
 from fastvol.volume.received import (
     Applied,
@@ -26,11 +27,9 @@ from fastvol.volume.received import (
 )
 from fastvol.volume.scrub import ScrubMode, scrub_files
 from fastvol.volume.tail import (
-    TailChunk,
     TailCursor,
     incremental_chunks,
     incremental_range,
-    records_since,
 )
 from fastvol.volume.vacuum import VacuumPlan
 from fastvol.volume.volume import Volume
@@ -64,14 +63,24 @@ def target_fixture(tmp_path: Path) -> Iterator[Volume]:
     volume.close()
 
 
-def assembled(chunks: Iterator[TailChunk]) -> list[bytes]:
+def sent_since(volume: Volume, since_ns: int) -> list[pb.VolumeTailSenderResponse]:
+    return decoded(TailCursor(volume, since_ns).next_messages())
+
+
+def decoded(messages: Iterable[bytes]) -> list[pb.VolumeTailSenderResponse]:
+    return [pb.VolumeTailSenderResponse.FromString(message) for message in messages]
+
+
+def assembled(chunks: Iterable[pb.VolumeTailSenderResponse]) -> list[bytes]:
     assembler = RecordAssembler()
     found = []
     for chunk in chunks:
-        assert len(chunk.header) == 16
-        assert 0 < len(chunk.body) <= 2 << 20
-        record = assembler.add(chunk.header, chunk.body, is_last=chunk.is_last)
-        assert (record is None) != chunk.is_last
+        header, body, is_last = chunk.needle_header, chunk.needle_body, chunk.is_last_chunk
+        assert chunk.version == 3
+        assert len(header) == 16
+        assert 0 < len(body) <= 2 << 20
+        record = assembler.add(header, body, is_last=is_last)
+        assert (record is None) != is_last
         if record is not None:
             found.append(record)
     return found
@@ -98,21 +107,21 @@ def content(volume: Volume, key: int) -> object:
 
 def test_records_are_sent_as_they_lie(source: Volume) -> None:
     stored = path_of(source).read_bytes()
-    assert b"".join(assembled(records_since(source, 0))) == stored[8:]
+    assert b"".join(assembled(sent_since(source, 0))) == stored[8:]
     times = [n.append_at_ns for _, n in records(stored)]
-    sent = assembled(records_since(source, times[5]))
+    sent = assembled(sent_since(source, times[5]))
     assert b"".join(sent) == stored[-len(b"".join(sent)) :]
     assert len(sent) == len(times) - 6
-    assert assembled(records_since(source, times[-1])) == []
+    assert assembled(sent_since(source, times[-1])) == []
 
 
 def test_large_records_come_in_pieces(source: Volume) -> None:
     before = source.last_append_at_ns
     source.write(named(50, os.urandom(LARGE)))
-    chunks = list(records_since(source, before))
-    assert [chunk.is_last for chunk in chunks] == [False, False, True]
-    assert len(chunks[0].body) == 2 << 20
-    (record,) = assembled(iter(chunks))
+    chunks = list(sent_since(source, before))
+    assert [chunk.is_last_chunk for chunk in chunks] == [False, False, True]
+    assert len(chunks[0].needle_body) == 2 << 20
+    (record,) = assembled(chunks)
     assert record == path_of(source).read_bytes()[-len(record) :]
 
 
@@ -129,35 +138,35 @@ def test_raw_bytes_end_at_the_size_of_the_start(source: Volume) -> None:
 
 def test_a_cursor_goes_on_where_it_was(source: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
     cursor = TailCursor(source, 0)
-    assert len(assembled(cursor.next_chunks())) == 12
+    assert len(assembled(decoded(cursor.next_messages()))) == 12
     assert cursor.newest_ns == source.last_append_at_ns
     monkeypatch.setattr("fastvol.volume.tail.find_first_since", None)  # needs no search again
-    assert list(cursor.next_chunks()) == []
+    assert list(cursor.next_messages()) == []
     source.write(named(61, b"new"))
     source.delete(1, 0, 0)
-    assert len(assembled(cursor.next_chunks())) == 2
-    assert list(cursor.next_chunks()) == []
+    assert len(assembled(decoded(cursor.next_messages()))) == 2
+    assert list(cursor.next_messages()) == []
 
 
 def test_a_cursor_outlives_a_vacuum(source: Volume) -> None:
     cursor = TailCursor(source, 0)
-    list(cursor.next_chunks())
+    list(cursor.next_messages())
     assert source.compact(VacuumPlan()) is not None
     source.write(named(62, b"meanwhile"))
     assert source.commit_compaction()
     source.write(named(63, b"afterwards"))
-    keys = [int.from_bytes(record[4:12]) for record in assembled(cursor.next_chunks())]
+    keys = [int.from_bytes(record[4:12]) for record in assembled(decoded(cursor.next_messages()))]
     assert keys[-2:] == [62, 63]
-    assert list(cursor.next_chunks()) == []
+    assert list(cursor.next_messages()) == []
 
 
-def test_a_round_broken_off_is_continued(source: Volume) -> None:
+def test_a_round_broken_off_leaves_nothing_out(source: Volume) -> None:
     cursor = TailCursor(source, 0)
-    chunks = cursor.next_chunks()
-    first = [next(chunks) for _ in range(3)]
-    chunks.close()  # type: ignore[attr-defined]
-    rest = assembled(cursor.next_chunks())
-    sent = [chunk.header + chunk.body for chunk in first[:2]] + rest
+    messages = cursor.next_messages()
+    for _ in range(3):
+        next(messages)
+    messages.close()
+    sent = assembled(decoded(cursor.next_messages()))
     assert b"".join(sent) == path_of(source).read_bytes()[8:]
 
 
@@ -169,7 +178,7 @@ def test_a_header_that_leads_nowhere_is_told(source: Volume) -> None:
     cursor = TailCursor(source, 0)
     sent = []
     with pytest.raises(NeedleCorruptedError, match=f"at offset {offset} leads nowhere"):
-        sent.extend(cursor.next_chunks())
+        sent.extend(cursor.next_messages())
     assert len(sent) == 7
 
 
@@ -189,11 +198,11 @@ def test_readers_and_a_writer(source: Volume) -> None:
     sent = []
     try:
         for _ in range(50):
-            sent += assembled(cursor.next_chunks())
+            sent += assembled(decoded(cursor.next_messages()))
     finally:
         stop.set()
         writer.join()
-    sent += assembled(cursor.next_chunks())
+    sent += assembled(decoded(cursor.next_messages()))
     assert b"".join(sent) == path_of(source).read_bytes()[8:]
 
 
@@ -201,11 +210,11 @@ def test_readers_and_a_writer(source: Volume) -> None:
 
 
 def test_a_tail_makes_the_same_needles(source: Volume, target: Volume) -> None:
-    did = [apply_record(target, record) for record in assembled(records_since(source, 0))]
+    did = [apply_record(target, record) for record in assembled(sent_since(source, 0))]
     assert did[:9] == [Applied.WRITTEN] * 9
     assert did[9:] == [Applied.DELETED, Applied.WRITTEN, Applied.EMPTIED]
     assert same(source, target, range(12))
-    for record in assembled(records_since(source, 0))[4:9]:
+    for record in assembled(sent_since(source, 0))[4:9]:
         assert apply_record(target, record) is Applied.UNCHANGED
 
 
@@ -213,7 +222,7 @@ def test_tombstones_of_what_is_not_there_are_kept(source: Volume, target: Volume
     """A follower that begins late, or hears of a deletion again, ends at the sender's sizes."""
     fourth, fifth = [n for _, n in records(path_of(source).read_bytes())][3:5]
     source.delete(5, 55, fifth.checksum)
-    for record in assembled(records_since(source, fourth.append_at_ns)):
+    for record in assembled(sent_since(source, fourth.append_at_ns)):
         apply_record(target, record)
     keys = [row.key for row in rows(target.directory / "7.idx") if row.size == -1]
     assert keys == [4, 5]
@@ -223,7 +232,7 @@ def test_tombstones_of_what_is_not_there_are_kept(source: Volume, target: Volume
         before = target.dat_size
         assert apply_record(target, tombstone) is Applied.DELETED
         assert target.dat_size == before + len(tombstone)
-    sent = assembled(records_since(target, 0))
+    sent = assembled(sent_since(target, 0))
     assert [int.from_bytes(record[4:12]) for record in sent[-2:]] == [4, 4]
 
 
