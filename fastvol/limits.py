@@ -59,6 +59,8 @@ TLS_REFRESH_SECONDS: Final = 5 * 3600
 """How often certificates are read again (upstream: its certificate provider)."""
 
 # --- other volume servers -----------------------------------------------------------------------
+LOOKUP_BATCH_VOLUMES_MAX: Final = 1000
+"""Volumes that one question to the master is about."""
 LOCATION_CACHE_SECONDS: Final = 600
 """Reads go by locations that a master told within this time (upstream: lookup_vid_cache.go)."""
 LOCATION_CACHE_ENTRIES_MAX: Final = 100_000

@@ -9,11 +9,13 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from fastvol.cluster.locations import VolumeLocations
+from fastvol.cluster.lookup_batches import LookupBatches
 from fastvol.cluster.needle_deletion import delete_needles
 from fastvol.cluster.peer_http import PeerHttp
 from fastvol.http.chunks import ChunkReader
 from fastvol.http.elsewhere import Elsewhere
 from fastvol.http.replication import Replication
+from fastvol.limits import MASTER_CALL_SECONDS
 
 if TYPE_CHECKING:
     import ssl
@@ -47,14 +49,14 @@ class Peers:
         self._lookup = lookup
         self._channels = channels
         self._http = PeerHttp(tls=tls)
-        locations = VolumeLocations(self._ask)
+        locations = VolumeLocations(LookupBatches(self._ask_many).ask)
         self.elsewhere = Elsewhere(own_address, locations, self._http, counts)
         self.replication = Replication(own_address, locations, self._http, observer)
         self.chunks = ChunkReader(locations, self._http)
 
-    async def _ask(self, volume_id: int) -> master_pb2.LookupVolumeResponse:
-        asked = self._control.submit(self._lookup.lookup_volume((volume_id,)))
-        return await asyncio.wrap_future(asked)
+    async def _ask_many(self, volume_ids: Sequence[int]) -> master_pb2.LookupVolumeResponse:
+        asking = self._lookup.lookup_volume(volume_ids, timeout_seconds=MASTER_CALL_SECONDS)
+        return await asyncio.wrap_future(self._control.submit(asking))
 
     async def delete_chunks(self, fids: Sequence[str]) -> None:
         """See :class:`fastvol.http.delete.DeleteChunks`."""
