@@ -28,7 +28,7 @@ from fastvol.http.pairs import decode_pairs
 from fastvol.limits import PEER_ERROR_BYTES_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 
     from fastvol.cluster.locations import Location, VolumeLocations
     from fastvol.cluster.peer_http import PeerHttp
@@ -196,15 +196,26 @@ class Replication:
         began = time.monotonic()
         failure = ""
         try:
-            async with asyncio.TaskGroup() as group:
-                for address in targets:
-                    group.create_task(one(address))
-        except* ReplicationError as group_error:
-            first = group_error.exceptions[0]
-            failure = str(first)
-            raise ReplicationError(failure) from first
+            if len(targets) == 1:
+                await one(targets[0])  # most volumes have two copies, and a group costs something
+            else:
+                await _all_at_once(one(address) for address in targets)
+        except ReplicationError as error:
+            failure = str(error)
+            raise
         finally:
             self.observer.done(operation, time.monotonic() - began, failure)
+
+
+async def _all_at_once(sending: Iterable[Coroutine[None, None, None]]) -> None:
+    """The first failure ends the others; :exc:`ReplicationError`."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for one in sending:
+                group.create_task(one)
+    except* ReplicationError as group_error:
+        first = group_error.exceptions[0]
+        raise ReplicationError(str(first)) from first
 
 
 # --- the forwarded request ----------------------------------------------------------------------
