@@ -17,7 +17,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Any, Final
 
 import uvloop
 
@@ -37,8 +37,9 @@ from fastvol.limits import (
 )
 from fastvol.observability.metrics import Metrics
 from fastvol.rpc.server import ControlPlane
+from fastvol.security.grpc_tls import GrpcIdentities
 from fastvol.security.tls import client_context
-from fastvol.security.tls_reload import ServerContexts
+from fastvol.security.tls_reload import Fresh, ServerContexts
 from fastvol.server.control_side import rpc_handler
 from fastvol.server.data_side import DataSide
 from fastvol.server.descriptors import raise_descriptor_limit
@@ -79,7 +80,9 @@ class _Server:
         self._https = _https_of(config)
         peer_tls = config.security.tls.client
         self._peer_tls = None if peer_tls is None else client_context(peer_tls)
-        self._control = ControlPlane(config.bind_ip, config.grpc_port)
+        self._grpc_tls = _grpc_identities_of(config)
+        self._control = ControlPlane(config.bind_ip, config.grpc_port, identities=self._grpc_tls)
+        self._channels = ChannelPool(self._grpc_tls)
         self._store = Store(_store_options(config))
         self._access = Access(access_rules(config.security))
         self._metrics = Metrics(self._store)
@@ -88,7 +91,7 @@ class _Server:
         self._membership = (
             None
             if config.single_node
-            else Membership(config, self._store, self._control, disconnections)
+            else Membership(config, self._store, self._control, self._channels, disconnections)
         )
 
     # --- start ----------------------------------------------------------------------------------
@@ -150,7 +153,7 @@ class _Server:
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
         workers = ThreadPoolExecutor(HTTP_WORKERS_MAX, thread_name_prefix="http-worker")
-        channels = ChannelPool() if self._membership is None else self._membership.channels
+        channels = self._channels
         peers = self._peers(data, channels)
         plane = data.plane(loop, workers, peers)
         reload = Reload(self._config, self._store, self._access, data.choose_fast_paths)
@@ -215,9 +218,9 @@ class _Server:
         chores = []
         if self._config.single_node:
             chores.append(loop.create_task(self._upkeep(workers)))
-        if self._https is not None:
-            refresh_seconds = self._config.security.tls.refresh_seconds
-            chores.append(loop.create_task(self._https.keep_fresh(refresh_seconds)))
+        refresh_seconds = self._config.security.tls.refresh_seconds
+        fresh: tuple[Fresh[Any] | None, ...] = (self._https, self._grpc_tls)
+        chores += [loop.create_task(f.keep_fresh(refresh_seconds)) for f in fresh if f is not None]
         return chores
 
     async def _upkeep(self, workers: ThreadPoolExecutor) -> None:
@@ -299,6 +302,17 @@ def _https_of(config: Config) -> ServerContexts | None:
         return ServerContexts(settings)
     except ConfigError as error:
         raise ConfigError(f"Volume server {error}") from error
+
+
+def _grpc_identities_of(config: Config) -> GrpcIdentities | None:
+    """What gRPC encrypts with, either way; raises ConfigError."""
+    settings = config.security.tls.grpc
+    if settings is None:
+        return None
+    try:
+        return GrpcIdentities(settings)
+    except ConfigError as error:
+        raise ConfigError(f"gRPC: {error}") from error
 
 
 def _store_options(config: Config) -> StoreOptions:
