@@ -40,7 +40,7 @@ from fastvol.rpc.server import ControlPlane
 from fastvol.security.grpc_tls import GrpcIdentities
 from fastvol.security.tls import client_context
 from fastvol.security.tls_reload import Fresh, ServerContexts
-from fastvol.server.control_side import rpc_handler
+from fastvol.server.control_side import rpc_handlers
 from fastvol.server.data_side import DataSide
 from fastvol.server.descriptors import raise_descriptor_limit
 from fastvol.server.membership import Membership
@@ -161,7 +161,7 @@ class _Server:
             loop.add_signal_handler(number, stop.set)
         loop.add_signal_handler(signal.SIGHUP, lambda: workers.submit(reload.run))
         self._control.serve(
-            rpc_handler(
+            *rpc_handlers(
                 self._config,
                 self._store,
                 self._access,
