@@ -12,6 +12,7 @@ from fastvol.rpc.gates import Gates
 from fastvol.rpc.needle import NeedleHandlers
 from fastvol.rpc.needle_records import NeedleRecordHandlers
 from fastvol.rpc.node import NodeFacts, NodeHandlers
+from fastvol.rpc.query import QueryHandlers
 from fastvol.rpc.read_all import ReadAllHandlers
 from fastvol.rpc.receive_file import ReceiveFileHandlers
 from fastvol.rpc.reflection import reflection_handlers
@@ -85,6 +86,7 @@ def rpc_handlers(
         TailSourceHandlers(store).table(),
         TailTargetHandlers(store, channels, trusts_callers=trusts_callers).table(),
         ReadAllHandlers(store, counts).table(),
+        QueryHandlers(store).table(),
         VacuumHandlers(store, vacuuming, operations.vacuum).table(),
         ScrubHandlers(
             store,
