@@ -7,6 +7,7 @@ a sharp.  So a path is not split beforehand; each step says what is left for the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from fastvol.query.json_string import unescaped
@@ -18,6 +19,9 @@ _RELATION_STARTS: Final = frozenset(b"!=<>%")
 _RELATIONS: Final = (b"!=", b"!%", b"<=", b">=", b"<", b">", b"=", b"%")
 _BLANKS: Final = bytes(range(33))
 _UINT64: Final = 1 << 64
+
+_REMEMBERED: Final = 256
+"""Steps that are not read anew for each record."""
 
 _BACKSLASH, _QUOTE, _DOT, _PIPE, _SHARP = b'\\".|#'
 _WILD: Final = frozenset(b"*?")
@@ -61,6 +65,7 @@ class ElementStep(Step):
     """Every element that the query holds for, not the first only."""
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def key_step(path: bytes) -> KeyStep:
     """The first step of ``path``, taken in an object."""
     part = bytearray()
@@ -85,6 +90,7 @@ def key_step(path: bytes) -> KeyStep:
     return KeyStep(bytes(part), wild=wild)
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def element_step(path: bytes) -> ElementStep:
     """The first step of ``path``, taken in an array."""
     if path.startswith(b"#."):

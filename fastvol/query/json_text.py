@@ -14,20 +14,23 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-_STEP: Final = 1 << 16
+STEP: Final = 1 << 16
 """Bytes, or repetitions of a pattern, looked at by one call of ``re``."""
 
-_IN_STRING: Final = re.compile(rb'(?:[^"\\]|\\.){0,%d}+' % _STEP, re.DOTALL)
-_BETWEEN_BRACKETS: Final = re.compile(rb'[^"(){}\[\]]{0,%d}+' % _STEP)
-_OPENING: Final = re.compile(rb"[({\[]{1,%d}+" % _STEP)
-_CLOSING: Final = re.compile(rb"[)}\]]{1,%d}+" % _STEP)
-_NUMBER: Final = re.compile(rb"[^\x00-\x20,\]}]{0,%d}+" % _STEP)
-_LETTERS: Final = re.compile(rb"[a-z]{0,%d}+" % _STEP)
-_NO_VALUE: Final = re.compile(rb'[^"{\[ntf+\-0-9iIN]{0,%d}+' % _STEP)
+_IN_STRING: Final = re.compile(rb'(?:[^"\\]|\\.){0,%d}+' % STEP, re.DOTALL)
+_BETWEEN_BRACKETS: Final = re.compile(
+    rb'(?:[^"(){}\[\]]{1,1024}+|"(?:[^"\\]|\\.){0,1024}+"){0,64}+', re.DOTALL
+)
+"""Short strings are passed over with what stands around them."""
+_OPENING: Final = re.compile(rb"[({\[]{1,%d}+" % STEP)
+_CLOSING: Final = re.compile(rb"[)}\]]{1,%d}+" % STEP)
+_NUMBER: Final = re.compile(rb"[^\x00-\x20,\]}]{0,%d}+" % STEP)
+_LETTERS: Final = re.compile(rb"[a-z]{0,%d}+" % STEP)
+_NO_VALUE: Final = re.compile(rb'[^"{\[ntf+\-0-9iIN]{0,%d}+' % STEP)
 
 _QUOTE: Final = ord('"')
-_BLOCKS: Final = frozenset(b"{[")
 _OPENERS: Final = frozenset(b"({[")
+_CLOSERS: Final = frozenset(b")}]")
 
 
 class Kind(Enum):
@@ -43,7 +46,7 @@ class Kind(Enum):
     """An object or an array."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: there are millions of them, and that would cost twice as much
 class Value:
     """``text[start:stop]``; nothing at all when that is empty."""
 
@@ -65,16 +68,28 @@ class Value:
         return self.text[self.start : self.stop]
 
 
+_KINDS: Final = {
+    **dict.fromkeys(b"{[", Kind.BLOCK),
+    **dict.fromkeys(b"+-0123456789iIN", Kind.NUMBER),
+    ord('"'): Kind.STRING,
+    ord("t"): Kind.TRUE,
+    ord("f"): Kind.FALSE,
+    ord("n"): Kind.NULL,
+}
+
 MISSING: Final = Value(Kind.NULL, b"", 0, 0)
 
 
 def skip(pattern: re.Pattern[bytes], text: bytes, at: int, stop: int) -> int:
-    """Where the bytes end that ``pattern``, of bounded length, matches again and again."""
+    """Where the bytes end that ``pattern``, of up to ``STEP`` repetitions, matches from ``at`` on."""
     while True:
         found = pattern.match(text, at, stop)
-        if found is None or found.end() == at:
+        if found is None:  # behind the end
             return at
-        at = found.end()
+        end = found.end()
+        if end - at < STEP:
+            return end
+        at = end
 
 
 def string_end(text: bytes, at: int, stop: int) -> int | None:
@@ -91,7 +106,9 @@ def block_end(text: bytes, at: int, stop: int) -> int | None:
     depth = 1
     at += 1
     while True:
-        at = skip(_BETWEEN_BRACKETS, text, at, stop)
+        found = _BETWEEN_BRACKETS.match(text, at, stop)
+        assert found is not None
+        at = found.end()
         if at >= stop:
             return stop
         byte = text[at]
@@ -105,7 +122,7 @@ def block_end(text: bytes, at: int, stop: int) -> int | None:
             assert found is not None
             depth += found.end() - at
             at = found.end()
-        else:
+        elif byte in _CLOSERS:
             found = _CLOSING.match(text, at, min(stop, at + depth))
             assert found is not None
             depth -= found.end() - at
@@ -116,17 +133,18 @@ def block_end(text: bytes, at: int, stop: int) -> int | None:
 
 def value_at(text: bytes, at: int, stop: int) -> Value | None:
     """The value that begins with ``text[at]``, which must begin one; None for half a string."""
-    byte = text[at : at + 1]
-    if byte == b'"':
+    kind = _KINDS[text[at]]
+    if kind is Kind.NUMBER:
+        return Value(kind, text, at, skip(_NUMBER, text, at + 1, stop))
+    if kind is Kind.STRING:
         end = string_end(text, at + 1, stop)
-        return None if end is None else Value(Kind.STRING, text, at, end)
-    if byte in b"{[":
+        return None if end is None else Value(kind, text, at, end)
+    if kind is Kind.BLOCK:
         end = block_end(text, at, stop)
-        return Value(Kind.BLOCK, text, at, stop if end is None else end, end is None)
-    if byte in b"tf" or (byte == b"n" and (at + 1 >= stop or text[at + 1 : at + 2] == b"u")):
-        kind = {b"t": Kind.TRUE, b"f": Kind.FALSE, b"n": Kind.NULL}[byte]
-        return Value(kind, text, at, skip(_LETTERS, text, at + 1, stop))
-    return Value(Kind.NUMBER, text, at, skip(_NUMBER, text, at + 1, stop))
+        return Value(kind, text, at, stop if end is None else end, end is None)
+    if kind is Kind.NULL and at + 1 < stop and text[at + 1] != ord("u"):  # nan
+        return Value(Kind.NUMBER, text, at, skip(_NUMBER, text, at + 1, stop))
+    return Value(kind, text, at, skip(_LETTERS, text, at + 1, stop))
 
 
 def next_value(text: bytes, at: int, stop: int) -> Value | None:

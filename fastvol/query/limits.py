@@ -7,12 +7,14 @@ from typing import Final
 from fastvol.errors import InvalidRequestError
 from fastvol.limits import KIB, MIB
 
-PATH_BYTES_MAX: Final = 64 * KIB
+PATH_BYTES_MAX: Final = 16 * KIB
 """Of a path or of the operand of a filter."""
 NESTED_MAX: Final = 64
 """Paths within paths: behind sharps, in queries, in selections."""
-MADE_BYTES_MAX: Final = 256 * MIB
-"""Of text that is made and not only found, and of one reply."""
+MADE_BYTES_MAX: Final = 64 * MIB
+"""Of text that is made and not only found."""
+REPLY_BYTES_MAX: Final = 256 * MIB
+"""What is selected of one needle."""
 
 MEMBERS_MAX: Final = 1 << 20
 """Of an object or array that is turned round."""
@@ -46,6 +48,12 @@ def check_made(size: int) -> None:
     """Text of ``size`` bytes is about to be made."""
     if size > MADE_BYTES_MAX:
         raise InvalidRequestError(f"query result is larger than {MADE_BYTES_MAX} bytes")
+
+
+def check_reply(size: int) -> None:
+    """A reply is about to grow to ``size`` bytes."""
+    if size > REPLY_BYTES_MAX:
+        raise InvalidRequestError(f"query selects more than {REPLY_BYTES_MAX} bytes")
 
 
 def check_members(count: int) -> None:

@@ -27,6 +27,7 @@ from fastvol.query.json_path import (
 from fastvol.query.json_string import unquoted
 from fastvol.query.json_text import (
     MISSING,
+    STEP,
     Kind,
     Value,
     next_value,
@@ -39,12 +40,11 @@ from fastvol.query.modifiers import modified, parsed
 from fastvol.query.selectors import Selection, key_of, selections
 from fastvol.query.wildcard import matches
 
-_STEP: Final = 1 << 16
-_NO_BLOCK: Final = re.compile(rb"[^{\[]{0,%d}+" % _STEP)
-_NO_KEY: Final = re.compile(rb'[^"}]{0,%d}+' % _STEP)
-_NO_VALUE: Final = re.compile(rb'[^"{\[ntf+\-0-9iIN]{0,%d}+' % _STEP)
-_NO_ELEMENT: Final = re.compile(rb'[^"{\[ntf+\-0-9iIN\]]{0,%d}+' % _STEP)
-_JSON_BLANKS: Final = re.compile(rb"[ \t\r\n]{0,%d}+" % _STEP)
+_NO_BLOCK: Final = re.compile(rb"[^{\[]{0,%d}+" % STEP)
+_NO_KEY: Final = re.compile(rb'[^"}]{0,%d}+' % STEP)
+_NO_VALUE: Final = re.compile(rb'[^"{\[ntf+\-0-9iIN]{0,%d}+' % STEP)
+_NO_ELEMENT: Final = re.compile(rb'[^"{\[ntf+\-0-9iIN\]]{0,%d}+' % STEP)
+_JSON_BLANKS: Final = re.compile(rb"[ \t\r\n]{0,%d}+" % STEP)
 _QUOTE, _END_OF_ARRAY = b'"]'
 
 

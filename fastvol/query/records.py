@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fastvol.query.comparison import compares
 from fastvol.query.json_text import Kind, Value, values
-from fastvol.query.limits import check_made, check_path
+from fastvol.query.limits import check_path, check_reply
 from fastvol.query.lookup import look_up
 
 
@@ -44,10 +44,10 @@ def selected(content: bytes, paths: Sequence[bytes], condition: Filter) -> bytes
             made += b"{"
             for number, path in enumerate(paths):
                 value = look_up(record, path)
-                check_made(len(made) + len(path) + value.stop - value.start)
+                check_reply(len(made) + len(path) + value.stop - value.start)
                 made += (b"," if number else b"") + path + b":"
                 if value.kind is not Kind.NULL:
                     made += value.raw
             made += b"}"
-            check_made(len(made))
+            check_reply(len(made))
     return bytes(made)
