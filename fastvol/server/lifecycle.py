@@ -17,7 +17,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Final
 
 import uvloop
 
@@ -39,7 +39,7 @@ from fastvol.observability.metrics import Metrics
 from fastvol.rpc.server import ControlPlane
 from fastvol.security.grpc_tls import GrpcIdentities
 from fastvol.security.tls import client_context
-from fastvol.security.tls_reload import Fresh, ServerContexts
+from fastvol.security.tls_reload import ServerContexts
 from fastvol.server.control_side import rpc_handlers
 from fastvol.server.data_side import DataSide
 from fastvol.server.descriptors import raise_descriptor_limit
@@ -106,6 +106,10 @@ class _Server:
             self._metrics_side.open()
             self._control.start()
             undo.callback(self._control.stop, 0)
+            if self._grpc_tls is not None:  # from now on: a master may be waited for for days
+                self._control.submit(
+                    self._grpc_tls.keep_fresh(self._config.security.tls.refresh_seconds)
+                )
             if self._membership is not None:
                 self._membership.meet_master()
                 if self._membership.push_gateway is not None:
@@ -218,9 +222,9 @@ class _Server:
         chores = []
         if self._config.single_node:
             chores.append(loop.create_task(self._upkeep(workers)))
-        refresh_seconds = self._config.security.tls.refresh_seconds
-        fresh: tuple[Fresh[Any] | None, ...] = (self._https, self._grpc_tls)
-        chores += [loop.create_task(f.keep_fresh(refresh_seconds)) for f in fresh if f is not None]
+        if self._https is not None:
+            refresh_seconds = self._config.security.tls.refresh_seconds
+            chores.append(loop.create_task(self._https.keep_fresh(refresh_seconds)))
         return chores
 
     async def _upkeep(self, workers: ThreadPoolExecutor) -> None:

@@ -95,6 +95,17 @@ def test_what_name_is_expected(subject: str, alternatives: Any, name: str | None
     assert peer_name.usable_name(certificate) == name
 
 
+def test_new_files_of_the_client_are_used_by_new_channels(tmp_path: Path) -> None:
+    client = identities(Authority(tmp_path), "client")
+    authority = Authority(tmp_path)  # in the files of the old one
+    server = identities(authority, "server")
+    authority.issue("client")
+    with pytest.raises(Exception, match="UNAVAILABLE"):
+        ping(server, client)
+    assert client.refresh()
+    assert ping(server, client) == 7
+
+
 def test_a_certificate_of_another_authority_is_refused(tmp_path: Path) -> None:
     authority, stranger = Authority(tmp_path), Authority(tmp_path, "stranger")
     mine, other = identities(authority, "client"), identities(stranger)
