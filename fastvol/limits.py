@@ -243,6 +243,8 @@ CONTROL_THREADS_MAX: Final = 4096
 """Blocking file work of gRPC calls and heartbeats; threads start on demand only."""
 MASTER_CALL_SECONDS: Final = 5
 """Deadline of GetMasterConfiguration and Ping calls to a master."""
+PEER_NAME_SECONDS_MAX: Final = 5
+"""To read a server's certificate before a channel to it is opened."""
 CHANNEL_DRAIN_SECONDS: Final = 5
 """A dropped channel lets its other calls finish for this long."""
 DUPLICATE_DIRECTORY_SECONDS: Final = 2

@@ -12,6 +12,7 @@ from typing import Any, Final
 import grpc
 from google.protobuf.descriptor import MethodDescriptor
 
+from fastvol.cluster.peer_name import name_of
 from fastvol.cluster.server_address import ServerAddress
 from fastvol.cluster.stub import bind
 from fastvol.errors import reason_of
@@ -23,6 +24,7 @@ from fastvol.limits import (
     GRPC_METADATA_BYTES_MAX,
     GRPC_STREAM_WINDOW_BYTES,
 )
+from fastvol.security.grpc_tls import GrpcIdentities
 
 REQUEST_ID_KEY: Final = "x-amz-request-id"
 
@@ -46,6 +48,7 @@ CHANNEL_OPTIONS: Final = (
     ("grpc.enable_http_proxy", 0),
 )
 
+_EXPECTED_NAME: Final = "grpc.ssl_target_name_override"
 _BROKEN: Final = frozenset(
     {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.ABORTED, grpc.StatusCode.INTERNAL}
 )
@@ -55,21 +58,30 @@ _BROKEN_UNLESS_OURS: Final = frozenset(
 
 
 class ChannelPool:
-    """The process's channels. ``credentials`` None means plaintext."""
+    """The process's channels. Without ``identities`` they are plaintext."""
 
-    def __init__(self, credentials: grpc.ChannelCredentials | None = None):
-        self._credentials = credentials
+    def __init__(self, identities: GrpcIdentities | None = None):
+        self._identities = identities
         self._shared: dict[str, grpc.aio.Channel] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
-    def open(self, address: ServerAddress) -> grpc.aio.Channel:
+    async def open(self, address: ServerAddress) -> grpc.aio.Channel:
         """A channel of the caller's own, for a long stream; the caller closes it.
+
+        With TLS the server is asked for its certificate first, which takes a moment. Whatever is
+        wrong with the server shows in the calls.
 
         Raises InvalidRequestError for an address whose port is no number.
         """
-        if self._credentials is None:
-            return grpc.aio.insecure_channel(address.grpc, options=CHANNEL_OPTIONS)
-        return grpc.aio.secure_channel(address.grpc, self._credentials, options=CHANNEL_OPTIONS)
+        target = address.grpc
+        if self._identities is None:
+            return grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
+        identity = self._identities.current
+        name = await name_of(target, identity.probe)
+        expected = () if name is None else ((_EXPECTED_NAME, name),)
+        return grpc.aio.secure_channel(
+            target, identity.channel, options=(*CHANNEL_OPTIONS, *expected)
+        )
 
     async def call(
         self,
@@ -82,7 +94,10 @@ class ChannelPool:
         """Response of one unary ``method``; raises grpc.aio.AioRpcError and InvalidRequestError."""
         channel = self._shared.get(address.grpc)
         if channel is None:
-            channel = self._shared[address.grpc] = self.open(address)
+            opened = await self.open(address)
+            channel = self._shared.setdefault(address.grpc, opened)
+            if channel is not opened:  # another caller was faster
+                await opened.close(None)
         started = time.monotonic()
         try:
             return await bind(channel, method)(

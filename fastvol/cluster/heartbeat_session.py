@@ -96,7 +96,7 @@ class HeartbeatSession:
         Raises MasterError when the stream fails, DuplicateDirectoriesError when the master refuses
         our directories. The stream and its connection are closed in any case.
         """
-        channel = self._channels.open(self._master)
+        channel = await self._channels.open(self._master)
         call = Stub(channel, _SEAWEED).SendHeartbeat()
         reader = asyncio.create_task(self._read_answers(call), name="heartbeat-reader")
         reader.add_done_callback(lambda _: self._wake.set())

@@ -35,8 +35,13 @@ def method_path(method: MethodDescriptor) -> str:
 
 def call_kind(method: MethodDescriptor) -> str:
     """``unary_unary``, ``unary_stream`` and so on, as grpcio names what its callables take."""
+    return call_kind_of(method.client_streaming, method.server_streaming)
+
+
+def call_kind_of(requests: bool, responses: bool) -> str:
+    """The same from whether either side streams."""
     sides = {False: "unary", True: "stream"}
-    return f"{sides[method.client_streaming]}_{sides[method.server_streaming]}"
+    return f"{sides[requests]}_{sides[responses]}"
 
 
 def bind(channel: grpc.Channel | grpc.aio.Channel, method: MethodDescriptor) -> Any:

@@ -1,9 +1,10 @@
 """What ``security.toml`` says about who may do what, and what is encrypted.
 
-TLS on the gRPC port is not built yet. A configuration that asks for it is refused: running without
-it would open what its operator meant to close.
+Half of TLS is refused where upstream goes on in plaintext: running so would open what the operator
+meant to close.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,17 +14,14 @@ from fastvol.config.go_values import parse_duration
 from fastvol.config.settings import Settings, find_settings_file, read_toml
 from fastvol.errors import ConfigError
 from fastvol.limits import TLS_REFRESH_SECONDS
+from fastvol.security.caller_names import CallerNames
+from fastvol.security.grpc_tls import GrpcTls
 from fastvol.security.tls import ClientTls, ServerTls
 
-_GRPC_KEYS: Final = (
-    "grpc.ca",
-    "grpc.allowed_wildcard_domain",
-    "grpc.volume.cert",
-    "grpc.volume.key",
-    "grpc.volume.client_cert",
-    "grpc.volume.client_key",
-    "grpc.volume.allowed_commonNames",
-)
+_GRPC_VOLUME_KEYS: Final = ("cert", "key", "client_cert", "client_key", "allowed_commonNames")
+_GRPC_COMMON_KEYS: Final = ("grpc.ca", "grpc.allowed_wildcard_domain")
+log = logging.getLogger(__name__)
+
 _REFRESH_VARIABLE: Final = "WEED_TLS_CERT_REFRESH_INTERVAL"
 _WRITE_EXPIRES_SECONDS: Final = 10
 _READ_EXPIRES_SECONDS: Final = 60
@@ -37,6 +35,8 @@ class TlsSettings:
     """Of the admin port; None: plain HTTP."""
     client: ClientTls | None = None
     """For calls to other volume servers; None: plain HTTP."""
+    grpc: GrpcTls | None = None
+    """Of the gRPC port and of calls to masters and other volume servers; None: plaintext."""
     refresh_seconds: float = TLS_REFRESH_SECONDS
 
 
@@ -73,7 +73,7 @@ def load_security(source: SecuritySource, settings: Settings) -> tuple[SecurityS
     it has.
 
     Raises:
-        ConfigError: the file does not parse, asks for half of TLS, or for TLS on the gRPC port.
+        ConfigError: the file does not parse, or asks for half of TLS.
     """
     path: Path | None
     if source.file:
@@ -82,7 +82,6 @@ def load_security(source: SecuritySource, settings: Settings) -> tuple[SecurityS
         path = find_settings_file("security", source.config_dir, source.environ)
     if path is not None:
         settings = settings.merged(read_toml(path))
-    _refuse_grpc_tls(settings)
     return (
         SecuritySettings(
             write_key=settings.text("jwt.signing.key"),
@@ -99,6 +98,7 @@ def load_security(source: SecuritySource, settings: Settings) -> tuple[SecurityS
             tls=TlsSettings(
                 server=_server_tls(settings),
                 client=_client_tls(settings),
+                grpc=_grpc_tls(settings),
                 refresh_seconds=_refresh_seconds(source.environ),
             ),
         ),
@@ -163,10 +163,43 @@ def _refresh_seconds(environ: Mapping[str, str]) -> float:
     return seconds
 
 
-def _refuse_grpc_tls(settings: Settings) -> None:
-    asked = [key for key in _GRPC_KEYS if settings.text(key)]
-    if asked:
+def _grpc_tls(settings: Settings) -> GrpcTls | None:
+    """Upstream is in plaintext when the CA, the certificate or the key is missing.
+
+    Here a server that has been given any part of its own must have been given all three. The keys
+    that programs share say nothing about this one when they stand alone.
+    """
+    own = {key: settings.text(f"grpc.volume.{key}") for key in _GRPC_VOLUME_KEYS}
+    ca, domain = (settings.text(key) for key in _GRPC_COMMON_KEYS)
+    if not any(own.values()):
+        if ca or domain:
+            log.warning(
+                "gRPC is in plaintext: security.toml sets %s but nothing of grpc.volume",
+                " and ".join(key for key in _GRPC_COMMON_KEYS if settings.text(key)),
+            )
+        return None
+    certificate, key = own["cert"], own["key"]
+    if not (ca and certificate and key):
         raise ConfigError(
-            f"security.toml sets {', '.join(asked)}, but TLS for gRPC is not built yet; "
-            "refusing to run without the protection that was asked for"
+            "grpc.volume: cert, key and grpc.ca must all be set "
+            f'(got cert="{certificate}" key="{key}" ca="{ca}")'
         )
+    client = own["client_cert"], own["client_key"]
+    if not all(client):
+        if any(client):
+            log.warning(
+                "grpc.volume: client_cert and client_key must be set together (got "
+                'client_cert="%s" client_key="%s"); calls use cert and key',
+                *client,
+            )
+        client = certificate, key
+    return GrpcTls(
+        ca,
+        certificate,
+        key,
+        *client,
+        callers=CallerNames(own["allowed_commonNames"], domain),
+        min_version=settings.text("tls.min_version"),
+        max_version=settings.text("tls.max_version"),
+        cipher_suites=settings.text("tls.cipher_suites"),
+    )

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from fastvol._cffi.deletion import Checking, DeletionBatch
 from fastvol.errors import StorageError, VolumeClosedError, reason_of
-from fastvol.formats.file_id import parse_key_cookie, parse_path, parse_volume_id
+from fastvol.formats.file_id import parse_key_cookie, parse_path
 from fastvol.pb import volume_server_pb2 as pb
+from fastvol.rpc.file_ids import read_file_id
 from fastvol.rpc.service import Handler
 
 if TYPE_CHECKING:
     from fastvol.store.store import Store
-
-_UINT32_MASK: Final = 0xFFFFFFFF
 
 
 class _DeletionError(Exception):
@@ -78,13 +77,9 @@ class BatchDeleteHandlers:
 
     def _delete(self, file_id: str, *, check_cookie: bool) -> int:
         """Body size of the record that was deleted; raises _DeletionError."""
-        volume_text, comma, needle_text = file_id.partition(",")
-        if not (volume_text and comma):
-            raise _DeletionError(HTTPStatus.BAD_REQUEST, "Wrong fid format.")
-        volume_id = _lenient_volume_id(volume_text)
+        parse = parse_path if check_cookie else parse_key_cookie
         try:
-            parse = parse_path if check_cookie else parse_key_cookie
-            key, cookie = parse(needle_text)
+            volume_id, key, cookie = read_file_id(file_id, parse)
         except ValueError as error:
             raise _DeletionError(HTTPStatus.BAD_REQUEST, str(error)) from error
         checksum = self._checked(volume_id, key, cookie) if check_cookie else 0
@@ -111,11 +106,3 @@ class BatchDeleteHandlers:
             text = "ChunkManifest: not allowed in batch delete mode."
             raise _DeletionError(HTTPStatus.NOT_ACCEPTABLE, text)
         return needle.checksum
-
-
-def _lenient_volume_id(text: str) -> int:
-    """A volume id whose parse error upstream ignores: 0, or all ones when it overflows."""
-    try:
-        return parse_volume_id(text)
-    except ValueError:
-        return _UINT32_MASK if text.isascii() and text.isdigit() else 0

@@ -213,7 +213,7 @@ class _VolumeCopy:
     async def _fetch_all(
         self, incoming: IncomingVolume, origin: pb.ReadVolumeFileStatusResponse, preallocate: int
     ) -> None:
-        channel = self._channels.open(self._source)
+        channel = await self._channels.open(self._source)
         try:
             if not origin.volume_info.files:
                 await self._fetch(

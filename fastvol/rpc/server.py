@@ -36,7 +36,8 @@ from fastvol.limits import (
     GRPC_STREAM_WINDOW_BYTES,
     GRPC_STREAMS_MAX,
 )
-from fastvol.rpc.interceptors import RequestIdInterceptor
+from fastvol.rpc.interceptors import CallerInterceptor, RequestIdInterceptor
+from fastvol.security.grpc_tls import GrpcIdentities
 
 SERVER_OPTIONS: Final = (
     ("grpc.max_receive_message_length", GRPC_MESSAGE_BYTES_MAX),
@@ -62,12 +63,13 @@ log = logging.getLogger(__name__)
 class ControlPlane:
     """The gRPC server on ``host``:``port`` ("" for all addresses, 0 for any port).
 
-    ``credentials`` None means plaintext. Its methods are for other threads than its own.
+    Without ``identities`` it is plaintext; with them every caller shows a certificate.
+    Its methods are for other threads than its own.
     """
 
-    def __init__(self, host: str, port: int, *, credentials: grpc.ServerCredentials | None = None):
+    def __init__(self, host: str, port: int, *, identities: GrpcIdentities | None = None):
         self._host = host
-        self._credentials = credentials
+        self._identities = identities
         self._loop = asyncio.SelectorEventLoop()
         self._threads = ThreadPoolExecutor(CONTROL_THREADS_MAX, "fastvol-control")
         self._thread = threading.Thread(target=self._run, name="fastvol-control-plane")
@@ -103,12 +105,15 @@ class ControlPlane:
     async def _bind(self) -> int:
         address = _listen_address(self._host, self.port)
         _refuse_taken_port(self._host, self.port, address)
-        server = grpc.aio.server(options=SERVER_OPTIONS, interceptors=(RequestIdInterceptor(),))
+        identities = self._identities
+        callers = () if identities is None else (CallerInterceptor(identities),)
+        interceptors = (*callers, RequestIdInterceptor())
+        server = grpc.aio.server(options=SERVER_OPTIONS, interceptors=interceptors)
         try:
-            if self._credentials is None:
+            if identities is None:
                 port = server.add_insecure_port(address)
             else:
-                port = server.add_secure_port(address, self._credentials)
+                port = server.add_secure_port(address, identities.server_credentials())
         except RuntimeError as error:
             raise _cannot_listen(self.port, address, str(error)) from error
         self._server = server

@@ -51,7 +51,7 @@ class TailTargetHandlers:
         volume = self._store.find_volume(request.volume_id)
         if volume is None:
             raise VolumeNotFoundError(f"receiver not found volume id {request.volume_id}")
-        channel = self._channels.open(source)
+        channel = await self._channels.open(source)
         try:
             stream = bind(channel, _TAIL)(
                 pb.VolumeTailSenderRequest(

@@ -7,39 +7,45 @@ them every five hours.
 import asyncio
 import logging
 import ssl
+from collections.abc import Callable
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from fastvol.errors import ConfigError
 from fastvol.security.tls import ServerTls, server_context
 
+T = TypeVar("T")
+
 log = logging.getLogger(__name__)
 
 
-class ServerContexts:
-    """``current`` is what the next handshake uses; connections keep what they began with."""
+class Fresh(Generic[T]):
+    """``current`` is made of files, and made again when what they hold has changed."""
 
-    def __init__(self, settings: ServerTls) -> None:
-        """Raises ConfigError when the files cannot be used."""
-        self._settings = settings
-        self._files = _contents(settings)
+    def __init__(self, name: str, files: tuple[str, ...], make: Callable[[], T]) -> None:
+        """``name`` is what the log calls it; raises ConfigError when the files cannot be used."""
+        self._name = name
+        self._files = files
+        self._make = make
         self._complaint = ""
-        self.current: ssl.SSLContext = server_context(settings)
+        self._contents = _contents(files)
+        self.current: T = make()
 
     def refresh(self) -> bool:
         """Reads the files again; True when new ones are in use, else the old ones stay."""
         # Compared with what was read before it was loaded: a file that changes in between is
         # noticed the next time.
-        files = _contents(self._settings)
-        if files == self._files:
+        contents = _contents(self._files)
+        if contents == self._contents:
             return False
         try:
-            self.current = server_context(self._settings)
+            self.current = self._make()
         except ConfigError as error:
             self._complain(str(error))
             return False
-        self._files = files
+        self._contents = contents
         self._complaint = ""
-        log.info("TLS certificate of %s was read again", self._settings.certificate)
+        log.info("TLS certificate of %s was read again", self._name)
         return True
 
     def _complain(self, text: str) -> None:
@@ -59,9 +65,17 @@ class ServerContexts:
                 log.exception("reading the TLS certificate again failed")
 
 
-def _contents(settings: ServerTls) -> tuple[bytes | None, ...]:
+class ServerContexts(Fresh[ssl.SSLContext]):
+    """``current`` is what the next handshake uses; connections keep what they began with."""
+
+    def __init__(self, settings: ServerTls) -> None:
+        """Raises ConfigError when the files cannot be used."""
+        super().__init__(settings.certificate, settings.files, lambda: server_context(settings))
+
+
+def _contents(files: tuple[str, ...]) -> tuple[bytes | None, ...]:
     """What the files hold, None for those that cannot be read."""
-    return tuple(_content(path) for path in settings.files)
+    return tuple(_content(path) for path in files)
 
 
 def _content(path: str) -> bytes | None:

@@ -12,8 +12,10 @@ from fastvol.rpc.gates import Gates
 from fastvol.rpc.needle import NeedleHandlers
 from fastvol.rpc.needle_records import NeedleRecordHandlers
 from fastvol.rpc.node import NodeFacts, NodeHandlers
+from fastvol.rpc.query import QueryHandlers
 from fastvol.rpc.read_all import ReadAllHandlers
 from fastvol.rpc.receive_file import ReceiveFileHandlers
+from fastvol.rpc.reflection import reflection_handlers
 from fastvol.rpc.scrub import ScrubHandlers
 from fastvol.rpc.service import volume_server_handler
 from fastvol.rpc.tail_source import TailSourceHandlers
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from fastvol.store.store import Store
 
 
-def rpc_handler(
+def rpc_handlers(
     config: Config,
     store: Store,
     access: Access,
@@ -42,8 +44,8 @@ def rpc_handler(
     operations: OperationStats,
     counts: Counts,
     channels: ChannelPool,
-) -> Any:
-    """The VolumeServer service; without ``membership`` there is no master to tell or to ask.
+) -> tuple[Any, ...]:
+    """The services of the port; without ``membership`` there is no master to tell or to ask.
 
     ``channels`` belong to the control plane, which also serves this.
     """
@@ -64,7 +66,7 @@ def rpc_handler(
     vacuuming = Vacuuming(store, bytes_per_second=config.compaction_bytes_per_second)
     admin = AdminHandlers(store, masters, gates)
     trusts_callers = config.allow_untrusted_remote_endpoints
-    return volume_server_handler(
+    volume_server = volume_server_handler(
         gates,
         admin.table(),
         NodeHandlers(store, masters, heartbeat, facts).table(),
@@ -84,6 +86,7 @@ def rpc_handler(
         TailSourceHandlers(store).table(),
         TailTargetHandlers(store, channels, trusts_callers=trusts_callers).table(),
         ReadAllHandlers(store, counts).table(),
+        QueryHandlers(store).table(),
         VacuumHandlers(store, vacuuming, operations.vacuum).table(),
         ScrubHandlers(
             store,
@@ -92,3 +95,4 @@ def rpc_handler(
             bytes_per_second=config.maintenance_bytes_per_second,
         ).table(),
     )
+    return volume_server, *reflection_handlers()

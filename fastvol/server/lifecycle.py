@@ -38,9 +38,10 @@ from fastvol.limits import (
 )
 from fastvol.observability.metrics import Metrics
 from fastvol.rpc.server import ControlPlane
+from fastvol.security.grpc_tls import GrpcIdentities
 from fastvol.security.tls import client_context
 from fastvol.security.tls_reload import ServerContexts
-from fastvol.server.control_side import rpc_handler
+from fastvol.server.control_side import rpc_handlers
 from fastvol.server.data_side import DataSide
 from fastvol.server.descriptors import raise_descriptor_limit
 from fastvol.server.membership import Membership
@@ -80,7 +81,9 @@ class _Server:
         self._https = _https_of(config)
         peer_tls = config.security.tls.client
         self._peer_tls = None if peer_tls is None else client_context(peer_tls)
-        self._control = ControlPlane(config.bind_ip, config.grpc_port)
+        self._grpc_tls = _grpc_identities_of(config)
+        self._control = ControlPlane(config.bind_ip, config.grpc_port, identities=self._grpc_tls)
+        self._channels = ChannelPool(self._grpc_tls)
         self._store = Store(_store_options(config))
         self._access = Access(access_rules(config.security))
         self._metrics = Metrics(self._store)
@@ -89,7 +92,7 @@ class _Server:
         self._membership = (
             None
             if config.single_node
-            else Membership(config, self._store, self._control, disconnections)
+            else Membership(config, self._store, self._control, self._channels, disconnections)
         )
 
     # --- start ----------------------------------------------------------------------------------
@@ -104,6 +107,10 @@ class _Server:
             self._metrics_side.open()
             self._control.start()
             undo.callback(self._control.stop, 0)
+            if self._grpc_tls is not None:  # from now on: a master may be waited for for days
+                self._control.submit(
+                    self._grpc_tls.keep_fresh(self._config.security.tls.refresh_seconds)
+                )
             if self._membership is not None:
                 self._membership.meet_master()
                 if self._membership.push_gateway is not None:
@@ -151,7 +158,7 @@ class _Server:
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
         workers = ThreadPoolExecutor(HTTP_WORKERS_MAX, thread_name_prefix="http-worker")
-        channels = ChannelPool() if self._membership is None else self._membership.channels
+        channels = self._channels
         image_makers = ThreadPoolExecutor(HTTP_IMAGE_THREADS, thread_name_prefix="image-maker")
         peers = self._peers(data, channels)
         plane = data.plane(loop, workers, image_makers, peers)
@@ -160,7 +167,7 @@ class _Server:
             loop.add_signal_handler(number, stop.set)
         loop.add_signal_handler(signal.SIGHUP, lambda: workers.submit(reload.run))
         self._control.serve(
-            rpc_handler(
+            *rpc_handlers(
                 self._config,
                 self._store,
                 self._access,
@@ -308,6 +315,17 @@ def _https_of(config: Config) -> ServerContexts | None:
         return ServerContexts(settings)
     except ConfigError as error:
         raise ConfigError(f"Volume server {error}") from error
+
+
+def _grpc_identities_of(config: Config) -> GrpcIdentities | None:
+    """What gRPC encrypts with, either way; raises ConfigError."""
+    settings = config.security.tls.grpc
+    if settings is None:
+        return None
+    try:
+        return GrpcIdentities(settings)
+    except ConfigError as error:
+        raise ConfigError(f"gRPC: {error}") from error
 
 
 def _store_options(config: Config) -> StoreOptions:

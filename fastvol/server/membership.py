@@ -12,7 +12,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from fastvol.cluster.beats import NodeIdentity
-from fastvol.cluster.channel import ChannelPool
 from fastvol.cluster.heartbeat import Heartbeat
 from fastvol.cluster.master_build import offset_width_of
 from fastvol.cluster.master_client import MasterClient
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
 
+    from fastvol.cluster.channel import ChannelPool
     from fastvol.config import Config
     from fastvol.observability.operation_stats import Tally
     from fastvol.rpc.server import ControlPlane
@@ -36,16 +36,22 @@ class Membership:
     """``masters`` and ``heartbeat`` are what the gRPC handlers need of it."""
 
     def __init__(
-        self, config: Config, store: Store, control: ControlPlane, disconnections: Tally
+        self,
+        config: Config,
+        store: Store,
+        control: ControlPlane,
+        channels: ChannelPool,
+        disconnections: Tally,
     ) -> None:
+        """``channels`` belong to the control plane, and are closed with this."""
         self._store = store
         self._control = control
-        self.channels = ChannelPool()
+        self._channels = channels
         self._beating: Future[None] | None = None
         seeds = parse_addresses(",".join(config.masters))
         if not seeds:
             raise ConfigError("neither -mserver nor -master names a master server")
-        self.masters = MasterClient(self.channels, seeds, ip=config.ip, port=config.port)
+        self.masters = MasterClient(channels, seeds, ip=config.ip, port=config.port)
         node = NodeIdentity(
             ip=config.ip,
             port=config.port,
@@ -56,7 +62,7 @@ class Membership:
             rack=config.rack,
         )
         self.heartbeat = Heartbeat(
-            node, store, self.masters, self.channels, disconnections=disconnections
+            node, store, self.masters, channels, disconnections=disconnections
         )
         self.push_gateway: tuple[str, int] | None = None
         """Where the master wants metrics pushed, and each how many seconds."""
@@ -96,4 +102,4 @@ class Membership:
     def close(self) -> None:
         """Begins to close the connections to other servers."""
         with contextlib.suppress(FastvolError):
-            self._control.submit(self.channels.close())
+            self._control.submit(self._channels.close())

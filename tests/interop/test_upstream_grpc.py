@@ -849,3 +849,48 @@ def test_vacuum_maintenance_mode_rejections(one: Servers) -> None:
             one.rpc.VacuumVolumeCommit(pb.VacuumVolumeCommitRequest(volume_id=9999))
         with refused("maintenance mode"):
             one.rpc.VacuumVolumeCleanup(pb.VacuumVolumeCleanupRequest(volume_id=9999))
+
+
+# --- queries ------------------------------------------------------------------------------------
+
+JSON_INPUT: Final = pb.QueryRequest.InputSerialization(
+    json_input=pb.QueryRequest.InputSerialization.JSONInput()
+)
+
+
+def query(servers: Servers, fid: str, given: Any = JSON_INPUT, above: str = "10") -> list[bytes]:
+    """The stripes of records whose score is above a number."""
+    asked = pb.QueryRequest(
+        selections=["score"],
+        from_file_ids=[fid],
+        filter=pb.QueryRequest.Filter(field="score", operand=">", value=above),
+        input_serialization=given,
+    )
+    return [stripe.records for stripe in servers.rpc.Query(asked)]
+
+
+def scores(servers: Servers) -> str:
+    lines = b'{"score":3}\n{"score":12}\n{"score":18}\n'
+    return servers.put(servers.volume(), 1, lines)
+
+
+def test_query_invalid_and_missing_file_id_paths(one: Servers) -> None:
+    for fid in ("bad-fid", "98765,01637037d6"):
+        with refused():
+            query(one, fid)
+
+
+def test_query_json_success_and_csv_no_output(one: Servers) -> None:
+    fid = scores(one)
+    assert query(one, fid) == [b"{score:12}{score:18}"]
+    csv = pb.QueryRequest.InputSerialization.CSVInput()
+    assert query(one, fid, pb.QueryRequest.InputSerialization(csv_input=csv)) == []
+
+
+def test_query_json_no_match_returns_empty_stripe(one: Servers) -> None:
+    assert query(one, scores(one), above="100") == [b""]
+
+
+def test_query_cookie_mismatch_returns_eof_no_results(one: Servers) -> None:
+    fid = scores(one)
+    assert query(one, fid[:-8] + f"{COOKIE ^ 1:08x}") == []

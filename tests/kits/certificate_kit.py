@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 _DAY = datetime.timedelta(days=1)
+_HERE = (x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,20 @@ class Authority:
         self.path = str(directory / f"{name}.crt")
         Path(self.path).write_bytes(certificate)
 
-    def issue(self, name: str, *, password: bytes | None = None) -> Pair:
-        """A certificate for localhost and 127.0.0.1, for either side of a connection."""
+    def issue(
+        self,
+        name: str,
+        *,
+        password: bytes | None = None,
+        common_name: str | None = None,
+        names: Sequence[x509.GeneralName] = _HERE,
+    ) -> Pair:
+        """A certificate for either side of a connection; its files are called ``name``."""
         key = ec.generate_private_key(ec.SECP256R1())
         pair = Pair(*(str(self._directory / f"{name}.{end}") for end in ("crt", "key")))
-        Path(pair.certificate).write_bytes(_certificate(name, self._name, key, self._key))
+        Path(pair.certificate).write_bytes(
+            _certificate(common_name or name, self._name, key, self._key, names)
+        )
         Path(pair.key).write_bytes(_pem(key, password))
         return pair
 
@@ -67,6 +78,7 @@ def _certificate(
     issuer: str,
     key: ec.EllipticCurvePrivateKey,
     issuer_key: ec.EllipticCurvePrivateKey,
+    names: Sequence[x509.GeneralName] = (),
     *,
     is_ca: bool = False,
 ) -> bytes:
@@ -81,8 +93,7 @@ def _certificate(
         .not_valid_after(now + _DAY)
         .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
     )
-    if not is_ca:
-        names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     return builder.sign(issuer_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 

@@ -48,9 +48,15 @@ class FakeStream:
 class FakeMaster:
     """An ``async with`` block of a listening master; ``unary[name]`` answers a unary method."""
 
-    def __init__(self, http_port: int = 9333) -> None:
+    def __init__(
+        self,
+        http_port: int = 9333,
+        credentials: grpc.ServerCredentials | None = None,
+        grpc_port: int = 0,
+    ) -> None:
         self.http_port = http_port
-        self.grpc_port = 0
+        self.grpc_port = grpc_port
+        self._credentials = credentials
         self.streams: asyncio.Queue[FakeStream] = asyncio.Queue()
         self.stream_count = 0
         self.open_streams = 0
@@ -72,7 +78,11 @@ class FakeMaster:
         self._server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(SEAWEED.full_name, handlers),)
         )
-        self.grpc_port = self._server.add_insecure_port(f"127.0.0.1:{self.grpc_port}")
+        address = f"127.0.0.1:{self.grpc_port}"
+        if self._credentials is None:
+            self.grpc_port = self._server.add_insecure_port(address)
+        else:
+            self.grpc_port = self._server.add_secure_port(address, self._credentials)
         await self._server.start()
         return self
 

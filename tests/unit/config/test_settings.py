@@ -8,6 +8,8 @@ from fastvol.config import SecuritySource, load_security
 from fastvol.config.security import TlsSettings
 from fastvol.config.settings import Settings, find_settings_file, read_toml
 from fastvol.errors import ConfigError
+from fastvol.security.caller_names import CallerNames
+from fastvol.security.grpc_tls import GrpcTls
 from fastvol.security.tls import ClientTls, ServerTls
 
 
@@ -119,21 +121,62 @@ def test_reload_keeps_keys_that_vanished(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        '[grpc]\nca = "c"\n',
+        '[grpc.volume]\ncert = "c"\nkey = "k"\n',
+        '[grpc]\nca = "a"\n[grpc.volume]\ncert = "c"\n',
+        '[grpc]\nca = "a"\n[grpc.volume]\nclient_cert = "c"\nclient_key = "k"\n',
         '[grpc.volume]\nclient_key = "c"\n',
         '[grpc.volume]\nallowed_commonNames = "c"\n',
     ],
 )
-def test_tls_of_grpc_is_refused_not_ignored(tmp_path: Path, text: str) -> None:
+def test_half_of_tls_for_grpc_is_refused(tmp_path: Path, text: str) -> None:
     write(tmp_path, text)
-    with pytest.raises(ConfigError, match="TLS for gRPC is not built yet; refusing to run"):
+    with pytest.raises(ConfigError, match=r"grpc\.volume: cert, key and grpc\.ca must all be set"):
         load_security(source(tmp_path), Settings({}))
 
 
-def test_tls_of_grpc_by_environment_is_refused_too(tmp_path: Path) -> None:
+def test_half_of_tls_for_grpc_by_environment_is_refused_too(tmp_path: Path) -> None:
     environ = {"WEED_GRPC_VOLUME_CERT": "c"}
-    with pytest.raises(ConfigError, match=r"grpc\.volume\.cert"):
+    with pytest.raises(ConfigError, match=r"got cert=\"c\" key=\"\" ca=\"\""):
         load_security(SecuritySource(str(tmp_path), "", "", environ), Settings(environ))
+
+
+def test_keys_that_programs_share_ask_nothing_of_this_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path, '[grpc]\nca = "a"\nallowed_wildcard_domain = ".x"\n[grpc.master]\ncert = "c"\n')
+    assert load_security(source(tmp_path), Settings({}))[0].tls.grpc is None
+    assert "gRPC is in plaintext: security.toml sets grpc.ca and grpc.allow" in caplog.text
+
+
+ALL_OF_GRPC = (
+    '[grpc]\nca = "a"\nallowed_wildcard_domain = ".x"\n[grpc.volume]\ncert = "c"\nkey = "k"\n'
+)
+
+
+def test_tls_of_grpc(tmp_path: Path) -> None:
+    write(tmp_path, ALL_OF_GRPC + 'allowed_commonNames = "n, m"\n[tls]\nmin_version = "TLS 1.3"\n')
+    assert load_security(source(tmp_path), Settings({}))[0].tls.grpc == GrpcTls(
+        "a", "c", "k", "c", "k", CallerNames("n, m", ".x"), min_version="TLS 1.3"
+    )
+
+
+@pytest.mark.parametrize("one", ["client_cert", "client_key"])
+def test_half_of_a_client_pair_of_grpc_is_left_alone(
+    tmp_path: Path, one: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    write(tmp_path, ALL_OF_GRPC + f'{one} = "x"\n')
+    tls = load_security(source(tmp_path), Settings({}))[0].tls.grpc
+    assert tls is not None
+    assert (tls.client_certificate, tls.client_key) == ("c", "k")
+    assert f'{one}="x"' in caplog.text
+    assert "calls use cert and key" in caplog.text
+
+
+def test_a_client_pair_of_grpc_is_used(tmp_path: Path) -> None:
+    write(tmp_path, ALL_OF_GRPC + 'client_cert = "x"\nclient_key = "y"\n')
+    tls = load_security(source(tmp_path), Settings({}))[0].tls.grpc
+    assert tls is not None
+    assert (tls.client_certificate, tls.client_key) == ("x", "y")
 
 
 @pytest.mark.parametrize(
@@ -182,7 +225,7 @@ def test_tls_by_environment(tmp_path: Path) -> None:
         "WEED_TLS_CERT_REFRESH_INTERVAL": "1m30s",
     }
     tls = load_security(source(tmp_path, **environ), Settings(environ))[0].tls
-    assert tls == TlsSettings(ServerTls("c", "k"), ClientTls(), 90)
+    assert tls == TlsSettings(ServerTls("c", "k"), ClientTls(), refresh_seconds=90)
 
 
 @pytest.mark.parametrize("text", ["soon", "5", "0s", "-1h"])
