@@ -39,6 +39,7 @@ def s3_fixture(cluster: Cluster) -> Iterator[Any]:
     filer = weed(cluster.base, "filer", f"-port={filer_port}", f"-ip={HOST}", "-maxMB=4")
     filer += [f"-master={HOST}:{cluster.master.port}", f"-defaultStoreDir={store}"]
     gateway = weed(cluster.base, "s3", f"-port={s3_port}", f"-ip.bind={HOST}")
+    gateway += ["-port.iceberg=0", "-port.lance=0"]  # of these ports there is one a machine
     gateway += [f"-filer={HOST}:{filer_port}", f"-config={users}"]
     servers = [
         Server(cluster.base, "filer", filer_port, filer),
