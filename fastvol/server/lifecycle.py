@@ -122,6 +122,10 @@ class _Server:
             undo.pop_all()
         try:
             uvloop.run(self._serve(data, on_ready))
+        except BaseException:
+            self._control.stop(0)
+            self._store.close()
+            raise
         finally:
             _end_at_once_when_told()  # the loop has taken its own handlers away
             self._metrics_side.close()
@@ -158,10 +162,32 @@ class _Server:
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
         workers = ThreadPoolExecutor(HTTP_WORKERS_MAX, thread_name_prefix="http-worker")
-        channels = self._channels
         image_makers = ThreadPoolExecutor(HTTP_IMAGE_THREADS, thread_name_prefix="image-maker")
-        peers = self._peers(data, channels)
+        peers = self._peers(data)
         plane = data.plane(loop, workers, image_makers, peers)
+        try:
+            chores = self._begin(loop, stop, data, plane, workers)
+            if on_ready is not None:
+                on_ready(self._config)
+            await stop.wait()
+        except BaseException:
+            await plane.stop(0)  # its loop in C would outlive the server that it counts for
+            raise
+        for chore in chores:
+            chore.cancel()
+        await self._stop(plane, workers)
+        image_makers.shutdown(wait=True, cancel_futures=True)
+        await peers.close()
+
+    def _begin(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        stop: asyncio.Event,
+        data: DataSide,
+        plane: DataPlane,
+        workers: ThreadPoolExecutor,
+    ) -> list[asyncio.Task[None]]:
+        """Answers from here on, then tells the master; what is to be cancelled at the end."""
         reload = Reload(self._config, self._store, self._access, data.choose_fast_paths)
         for number in _STOP_SIGNALS:
             loop.add_signal_handler(number, stop.set)
@@ -174,7 +200,7 @@ class _Server:
                 self._membership,
                 operations=self._metrics.operations,
                 counts=data.counts,
-                channels=channels,
+                channels=self._channels,
             )
         )
         for listener, public in self._listeners:
@@ -187,16 +213,9 @@ class _Server:
             self._config.bind_ip,
             self._config.port,
         )
-        if on_ready is not None:
-            on_ready(self._config)
-        await stop.wait()
-        for chore in chores:
-            chore.cancel()
-        await self._stop(plane, workers)
-        image_makers.shutdown(wait=True, cancel_futures=True)
-        await peers.close()
+        return chores
 
-    def _peers(self, data: DataSide, channels: ChannelPool) -> Peers:
+    def _peers(self, data: DataSide) -> Peers:
         config = self._config
         lookup: Lookup
         if self._membership is None:
@@ -209,7 +228,7 @@ class _Server:
             config.address,
             self._control,
             lookup,
-            channels,
+            self._channels,
             data.counts,
             tls=self._peer_tls,
             observer=self._metrics.operations.replication,
