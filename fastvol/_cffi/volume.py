@@ -109,8 +109,11 @@ class NativeVolume:
         ttl: bytes,
         needle_map: NeedleMap,
         counters: NeedleCounters,
+        dat_is_elsewhere: bool = False,
     ) -> None:
         """Takes over both descriptors and the map; ``idx_fd`` -1 means a read-only index.
+
+        ``dat_is_elsewhere``: ``dat_fd`` is an empty file, and deletions write rows only.
 
         Raises:
             MemoryError: the descriptors are closed and the map is void then, too.
@@ -128,6 +131,7 @@ class NativeVolume:
         spec.modified_second = modified_second
         spec.last_modified_second = last_modified_second
         spec.ttl[0], spec.ttl[1] = ttl
+        spec.dat_is_elsewhere = dat_is_elsewhere
         pointer = lib.fv_volume_new(spec, needle_map.detach(), counters.cdata)
         if pointer == ffi.NULL:
             raise MemoryError(f"no memory for volume {volume_id}")
