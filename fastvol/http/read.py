@@ -49,6 +49,7 @@ class ReadHandler:
         self._store = store
         self._guard = parts.guard
         self._run_blocking = parts.run_blocking
+        self._run_remote = parts.run_remote or parts.run_blocking
         self._elsewhere = parts.elsewhere
         self._chunks = parts.chunks
         self._downloads = parts.downloads
@@ -125,11 +126,14 @@ class ReadHandler:
 
         def read(*, nowait: bool) -> Reading:
             nonlocal reply
-            reply = ObjectReply(request, wanted, self._counts, nowait=nowait)
+            reply = ObjectReply(request, wanted, self._counts, self._run_remote, nowait=nowait)
             return reply.read()
 
         try:
-            reading = here_or_in_thread(read, self._run_blocking)
+            # Local reads must not wait behind those of a store that does not answer.
+            is_local = wanted.volume.remote is None
+            run = self._run_blocking if is_local else self._run_remote
+            reading = here_or_in_thread(read, run)
         except FastvolError as error:
             self._count_failure(error)
             raise

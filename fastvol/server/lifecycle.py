@@ -23,9 +23,10 @@ import uvloop
 
 from fastvol.cluster.channel import ChannelPool
 from fastvol.cluster.locations import Lookup
+from fastvol.cluster.peer_http import PeerHttp
 from fastvol.cluster.single_node import SingleNodeLookup
 from fastvol.config import Config
-from fastvol.errors import ConfigError, StorageError
+from fastvol.errors import ConfigError, FastvolError, StorageError
 from fastvol.http.access import Access
 from fastvol.http.plane import DataPlane, bind
 from fastvol.index.kinds import IndexOptions
@@ -157,6 +158,7 @@ class _Server:
         for number in _STOP_SIGNALS:
             loop.add_signal_handler(number, stop.set)
         loop.add_signal_handler(signal.SIGHUP, lambda: workers.submit(reload.run))
+        control_peers = PeerHttp(tls=self._peer_tls)
         self._control.serve(
             rpc_handler(
                 self._config,
@@ -166,6 +168,7 @@ class _Server:
                 operations=self._metrics.operations,
                 counts=data.counts,
                 channels=channels,
+                peers=control_peers,
             )
         )
         for listener, public in self._listeners:
@@ -183,7 +186,7 @@ class _Server:
         await stop.wait()
         for chore in chores:
             chore.cancel()
-        await self._stop(plane, workers)
+        await self._stop(plane, workers, control_peers)
         await peers.close()
 
     def _peers(self, data: DataSide, channels: ChannelPool) -> Peers:
@@ -237,7 +240,9 @@ class _Server:
 
     # --- stop -----------------------------------------------------------------------------------
 
-    async def _stop(self, plane: DataPlane, workers: ThreadPoolExecutor) -> None:
+    async def _stop(
+        self, plane: DataPlane, workers: ThreadPoolExecutor, control_peers: PeerHttp
+    ) -> None:
         """Not on the workers, which may all wait for a disk."""
         log.info("volume server has been killed")
         if self._membership is not None:
@@ -256,6 +261,8 @@ class _Server:
         log.info("graceful stop gRPC ...")
         if self._membership is not None:
             self._membership.close()
+        with contextlib.suppress(FastvolError):
+            self._control.submit(control_peers.close())
         await asyncio.to_thread(self._control.stop, GRPC_STOP_SECONDS)
         await asyncio.to_thread(self._store.close)
         workers.shutdown(wait=True)

@@ -16,6 +16,7 @@ from fastvol.errors import DiskIOError, NeedleCorruptedError, VolumeDamagedError
 from fastvol.formats.file_range import FileEndsError
 from fastvol.formats.index_entry import OFFSET_UNIT
 from fastvol.volume.block_reader import BlockReader
+from fastvol.volume.facts import remote_of
 from fastvol.volume.live_files import live_files
 from fastvol.volume.visitor import VisitStop, visit_records
 
@@ -49,7 +50,8 @@ def live_needles(volume: Volume) -> Generator[LiveNeedle, None, None]:
         # The map that belongs to these files: after a vacuum the volume has another one.
         native = volume.native
         ours, theirs = os.fstat(raw.dat_fd), os.fstat(native.dat_fd())
-        if (ours.st_dev, ours.st_ino) != (theirs.st_dev, theirs.st_ino):
+        is_local = remote_of(native) is None
+        if is_local and (ours.st_dev, ours.st_ino) != (theirs.st_dev, theirs.st_ino):
             raise VolumeDamagedError(f"volume {volume.id} is compacted")
         visit = visit_records(raw.dat_fd, raw.first, raw.dat_size, raw.version, pass_zeros=True)
         reader = BlockReader(raw.dat_fd, raw.dat_size)
