@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from fastvol.remote.settings import S3Settings
 
 
+class BrokenOffError(RemoteStorageError):
+    """An answer ended early: its request was fine, and may be so again."""
+
+
 class Bucket:
     """Any thread may call any method; the connection is made by the first call."""
 
@@ -67,11 +71,11 @@ class Bucket:
             try:
                 for piece in self.pieces(key, offset + len(found), length - len(found)):
                     found += piece
-            except RemoteStorageError:
-                if attempt == REMOTE_ATTEMPTS or not found:
+            except BrokenOffError:
+                if attempt == REMOTE_ATTEMPTS:
                     raise
-                continue  # the beginning came: the connection broke, which is worth another try
-            break
+            else:
+                break
         return bytes(found)
 
     def pieces(self, key: str, offset: int, length: int) -> Iterator[bytes]:
@@ -87,9 +91,9 @@ class Bucket:
                 try:
                     piece = body.read(min(left, REMOTE_STREAM_BYTES))
                 except failures() as error:
-                    raise RemoteStorageError(words(error)) from error
+                    raise BrokenOffError(words(error)) from error
                 if not piece:
-                    raise RemoteStorageError("unexpected EOF")
+                    raise BrokenOffError("unexpected EOF")
                 left -= len(piece)
                 yield piece
         finally:

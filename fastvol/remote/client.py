@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from fastvol.errors import RemoteStorageError
+from fastvol.errors import FastvolError, RemoteStorageError
 from fastvol.limits import (
     REMOTE_ATTEMPTS,
     REMOTE_CONNECT_SECONDS,
@@ -87,10 +87,14 @@ def words(error: Exception) -> str:
     """A failure as upstream's library words it, as far as the store told."""
     response = getattr(error, "response", None)
     if not isinstance(response, dict) or "Error" not in response:
-        return str(error) or type(error).__name__
-    told, about = response["Error"], response.get("ResponseMetadata", {})
+        told = str(error) or type(error).__name__
+        inner = getattr(error, "kwargs", {}).get("error")
+        cause = getattr(inner, "__cause__", None)
+        reason = str(cause if isinstance(cause, FastvolError) else inner or "")
+        return told if not reason or reason in told else f"{told}: {reason}"
+    said, about = response["Error"], response.get("ResponseMetadata", {})
     status = about.get("HTTPStatusCode", 0)
-    code, message = told.get("Code", ""), told.get("Message", "")
+    code, message = said.get("Code", ""), said.get("Message", "")
     if code == str(status):  # an answer without a body
         code = {404: "NotFound", 403: "Forbidden", 400: "BadRequest"}.get(status, code)
     text = f"{code}: {message}\n\tstatus code: {status}, request id: {about.get('RequestId', '')}"

@@ -23,25 +23,28 @@ def read_object(bucket: Bucket, path: str, offset: int, size: int, concurrency: 
     """
     key = path.removeprefix("/")
 
+    def check(got: int, want: int) -> None:
+        if got != want:
+            raise RemoteStorageError(
+                f"short read from {bucket.name}{path} at offset {offset}: got {got} bytes, want {size}"
+            )
+
     def fetch(start: int) -> bytes:
         length = min(REMOTE_NEEDLE_PART_BYTES, size - start)
         try:
-            part = bucket.read(key, offset + start, length)
+            return bucket.read(key, offset + start, length)
         except RemoteStorageError as error:
             text = f"failed to download file {bucket.name}{path}: {error}"
             raise RemoteStorageError(text) from error
-        if len(part) != length:
-            raise RemoteStorageError(
-                f"short read from {bucket.name}{path} at offset {offset + start}: "
-                f"got {len(part)} bytes, want {length}"
-            )
-        return part
 
     # The first part alone: a size that is none fails before any memory is taken for it.
     found = bytearray(fetch(0))
+    check(len(found), min(size, REMOTE_NEEDLE_PART_BYTES))
     starts = range(REMOTE_NEEDLE_PART_BYTES, size, REMOTE_NEEDLE_PART_BYTES)
     if starts:
         with ThreadPoolExecutor(min(concurrency, len(starts)), "fetch") as pool:
             for part in pool.map(fetch, starts):
                 found += part
+                if len(part) < REMOTE_NEEDLE_PART_BYTES:
+                    check(len(found), size)
     return found

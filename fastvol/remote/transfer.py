@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from fastvol.errors import CallerGoneError, FastvolError, RemoteStorageError, reason_of
 from fastvol.limits import REMOTE_ATTEMPTS, REMOTE_PART_BYTES, REMOTE_PARTS_MAX
+from fastvol.remote.bucket import BrokenOffError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -93,7 +94,7 @@ def download(bucket: Bucket, key: str, fd: int, size: int, control: TransferCont
 
     def fetch(start: int) -> None:
         end, at = min(start + step, size), start
-        attempt = 1
+        failures = 0
         while at < end:
             before = at
             try:
@@ -101,9 +102,9 @@ def download(bucket: Bucket, key: str, fd: int, size: int, control: TransferCont
                     _write(fd, piece, at)
                     at += len(piece)
                     done.add(len(piece))
-            except RemoteStorageError:
-                attempt = attempt + 1 if at == before else 1
-                if attempt > REMOTE_ATTEMPTS or at == before == start:
+            except BrokenOffError:
+                failures = failures + 1 if at == before else 0
+                if failures == REMOTE_ATTEMPTS:
                     raise
                 continue
             if at == before:

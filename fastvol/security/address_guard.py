@@ -105,6 +105,10 @@ async def checked_endpoint(url: str) -> list[str]:
         _ = parts.port
     except ValueError as error:
         raise InvalidRequestError(f"parse {named}: {error}") from error
+    if not parts.scheme and ":" in url.partition("/")[0]:
+        raise InvalidRequestError(
+            f"parse {named}: parse {quote(url)}: first path segment in URL cannot contain colon"
+        )
     if parts.scheme.lower() not in ("http", "https"):
         raise InvalidRequestError(f"{named} must use http or https, got {quote(parts.scheme)}")
     if not host:

@@ -113,7 +113,8 @@ class Tiering:
             control = self._control(at_once, status.st_size, progress)
             upload(backend.bucket, key, fd, status.st_size, control)
         except RemoteStorageError as error:
-            raise _copy_failed(backend, path, str(error)) from error
+            reason = f"failed to upload file {path}: {error}"
+            raise _copy_failed(backend, path, reason) from error
         finally:
             os.close(fd)
         return RemoteFile(

@@ -92,6 +92,7 @@ def object_store(base: Path) -> Iterator[ObjectStore]:
     command = weed(base, "server", f"-ip={HOST}", f"-dir={data}", "-filer", "-s3")
     command += [f"-{name}.port={port}" for name, port in ports.items()]
     command += [f"-s3.config={users}", "-master.telemetry=false", "-volume.max=60"]
+    command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
     command += ["-master.volumeSizeLimitMB=64", "-master.volumePreallocate=false"]
     server = Server(base, "objects", ports["s3"], command)
     with started(server):
