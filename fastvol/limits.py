@@ -265,6 +265,8 @@ REMOTE_CONCURRENCY_MAX: Final = 64
 REMOTE_CONNECT_SECONDS: Final = 5
 REMOTE_READ_SECONDS: Final = 30
 """An object store must answer, and go on answering, within this time."""
+REMOTE_PAUSE_SECONDS: Final = 60
+"""After a failure a store is not asked for the head of other volumes' data for so long."""
 REMOTE_ATTEMPTS: Final = 3
 REMOTE_CONNECTIONS_MAX: Final = 64
 """Kept open to one object store."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fastvol.errors import RemoteStorageError
+from fastvol.limits import REMOTE_PAUSE_SECONDS
 from fastvol.remote.backends import Backends
 from fastvol.remote.block_cache import BlockCache, CachedObject
 
@@ -18,12 +21,20 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+@dataclass(slots=True)
+class Pause:
+    """Until when, on the monotonic clock, one store is not asked for what can wait."""
+
+    until: float = 0
+
+
 class Tier:
     """The object stores of one server, and what it keeps of them."""
 
     def __init__(self) -> None:
         self.backends = Backends()
         self.cache = BlockCache()
+        self._pauses: dict[str, Pause] = {}
 
     def open(self, backend_name: str, key: str, size: int, directory: Path) -> RemoteData:
         """The data of a volume; the store is not asked.
@@ -37,7 +48,8 @@ class Tier:
         """
         backend = self.backends.get(backend_name)
         self.cache.open(directory)
-        return RemoteData(backend, key, size, self.cache)
+        pause = self._pauses.setdefault(backend_name, Pause())
+        return RemoteData(backend, key, size, self.cache, pause)
 
     def close(self) -> None:
         """Ends it, when no volume is open any more."""
@@ -47,7 +59,10 @@ class Tier:
 class RemoteData:
     """A data file in an object store; any thread may call any method."""
 
-    def __init__(self, backend: Backend, key: str, size: int, cache: BlockCache) -> None:
+    def __init__(
+        self, backend: Backend, key: str, size: int, cache: BlockCache, pause: Pause
+    ) -> None:
+        self._pause = pause
         self.backend = backend
         self.key = key
         self.size = size
@@ -68,6 +83,25 @@ class RemoteData:
                 f"{len(found)} bytes at {offset} instead of {length}"
             )
         return found
+
+    def read_head(self, length: int) -> bytes:
+        """Its first bytes, for opening: not kept, and not asked for right after a failure.
+
+        A store that does not answer would keep a start with many volumes waiting for each of them.
+
+        Raises:
+            RemoteStorageError
+        """
+        now = time.monotonic()
+        if now < self._pause.until:
+            raise RemoteStorageError(
+                f"backend {self.backend.type}.{self.backend.id} failed just now"
+            )
+        try:
+            return self._fetch(0, min(length, self.size))
+        except RemoteStorageError:
+            self._pause.until = time.monotonic() + REMOTE_PAUSE_SECONDS
+            raise
 
     def read(self, offset: int, length: int) -> bytes:
         """Bytes of it, fewer where it ends; may wait for the store.

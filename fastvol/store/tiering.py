@@ -89,6 +89,7 @@ class Tiering:
         ):
             raise StorageError(f"destination {destination} already exists")
         with volume.moving():
+            volume.sound_native()  # up there nobody would compare its index with its data any more
             file = self._put(volume, backend, parts_at_once, progress)
             try:
                 self._store.replace_data(volume, lambda: volume.go_remote(file, self._store.tier))

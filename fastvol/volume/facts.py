@@ -36,6 +36,7 @@ class VolumeFacts:
         "_names",
         "_native",
         "_stat_at_close",
+        "_super_block_known",
         "_tier",
         "collection",
         "disk_id",
@@ -65,6 +66,7 @@ class VolumeFacts:
         self.offset_width: int
         self._index: IndexOptions
         self._tier: Tier | None
+        self._super_block_known: bool
         self._install(opened)
 
     def _install(self, opened: OpenedVolume) -> None:
@@ -76,6 +78,7 @@ class VolumeFacts:
         self._index = opened.index
         self._names = VolumeNames(opened.files, opened.super_block.version)
         self._tier = opened.tier
+        self._super_block_known = opened.super_block_known
         self._native = opened.native
 
     # --- what it is ---------------------------------------------------------------------------

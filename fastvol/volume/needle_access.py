@@ -17,6 +17,7 @@ from fastvol._cffi.volume import NativeVolume
 from fastvol.errors import DiskIOError, NeedleNotFoundError, StorageError, VolumeClosedError
 from fastvol.formats.file_range import FileEndsError, read_exactly
 from fastvol.formats.needle import Needle
+from fastvol.remote.tier import RemoteData
 from fastvol.volume.facts import VolumeFacts, remote_of
 from fastvol.volume.group_commit import GroupCommit
 from fastvol.volume.needles import (
@@ -31,6 +32,7 @@ from fastvol.volume.needles import (
 )
 from fastvol.volume.opened import OpenedVolume
 from fastvol.volume.tiered_needles import load_tiered_needle, verify_tiered_payload
+from fastvol.volume.tiered_opening import read_super_block
 
 log = logging.getLogger(__name__)
 
@@ -96,9 +98,12 @@ class NeedleAccess(VolumeFacts):
         def look(current: NativeVolume) -> StoredNeedle:
             remote = remote_of(current)
             if remote is not None:
-                return load_tiered_needle(
+                stored = load_tiered_needle(
                     current, self._names, remote, key, meta_above=meta_above, nowait=nowait
                 )
+                if not self._super_block_known:
+                    self._learn_super_block(remote)
+                return stored
             return load_needle(
                 current,
                 self._names,
@@ -109,6 +114,16 @@ class NeedleAccess(VolumeFacts):
             )
 
         return self._look(look)
+
+    def _learn_super_block(self, remote: RemoteData) -> None:
+        """The store did not answer when the volume was opened, and does now."""
+        try:
+            found = read_super_block(self._files, self.info, remote)
+        except (StorageError, ValueError):
+            return
+        if found.version == self.super_block.version:
+            self.super_block = found
+            self._super_block_known = True
 
     def entry(self, key: int) -> MapEntry | None:
         """What the needle map has of a needle, deleted ones included.

@@ -37,3 +37,5 @@ class OpenedVolume:
     damage: list[ReadOnlyReason] = field(default_factory=list)
     remote: RemoteData | None = None
     tier: Tier | None = None
+    super_block_known: bool = True
+    """False: it is made up, because the object store did not answer."""

@@ -51,7 +51,8 @@ def nothing_since(raw: RawFiles, remote: RemoteData, since_ns: int, modified_sec
     Nothing was appended after the data was moved, so its last time bounds all others.  Rows in the
     order of their records end with the newest one, of which only the time is read.
     """
-    if since_ns >= (modified_second + 1) * _NS:
+    # Whoever copied the volume asks from the whole second on that it was told: it has everything.
+    if since_ns >= (modified_second + 1) * _NS or since_ns == modified_second * _NS:
         return True
     if raw.version != TIMED_VERSION or raw.super_block.compaction_revision:
         return False

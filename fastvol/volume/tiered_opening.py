@@ -56,7 +56,7 @@ def open_tiered(
     if width not in OFFSET_WIDTHS:
         raise VolumeDamagedError(f"volume {files.base}: bytesOffset {width} is neither 4 nor 5")
     remote = _open_remote(files, info, tier)
-    super_block = as_configured(_super_block(files, info, remote), info, files)
+    super_block, is_known = _super_block(files, info, remote)
     native, refusal = _open_native(files, info, remote, super_block, width=width, index=index)
     info.version = super_block.version
     info.bytes_offset = width
@@ -73,6 +73,7 @@ def open_tiered(
         damage=[ReadOnlyReason(refusal)] if refusal else [],
         remote=remote,
         tier=tier,
+        super_block_known=is_known,
     )
 
 
@@ -87,15 +88,29 @@ def _open_remote(files: VolumeFiles, info: VolumeInfo, tier: Tier | None) -> Rem
         raise VolumeDamagedError(f"{doing}: {error}") from error
 
 
-def _super_block(files: VolumeFiles, info: VolumeInfo, remote: RemoteData) -> SuperBlock:
-    """That of the data or, while the store does not answer, one that does for reads."""
+def _super_block(
+    files: VolumeFiles, info: VolumeInfo, remote: RemoteData
+) -> tuple[SuperBlock, bool]:
+    """That of the data and True or, while the store does not answer, one that does for reads."""
     try:
-        # Without the extra block behind it, which no released server can read.
-        return SuperBlock.from_bytes(remote.read(0, SUPER_BLOCK_BYTES))
+        return read_super_block(files, info, remote), True
     except RemoteStorageError as error:
         log.error("volume %d: its super block: %s", files.volume_id, error)
-        placement = ReplicaPlacement.parse("000")
-        return SuperBlock(version=info.version, replica_placement=placement, ttl=EMPTY)
+    placement = ReplicaPlacement.parse("000")
+    guessed = SuperBlock(version=info.version, replica_placement=placement, ttl=EMPTY)
+    return as_configured(guessed, info, files), False
+
+
+def read_super_block(files: VolumeFiles, info: VolumeInfo, remote: RemoteData) -> SuperBlock:
+    """That of the data, as configured.
+
+    Raises:
+        RemoteStorageError: the store does not answer.
+        ValueError: it is none; VolumeDamagedError: nor is what was configured.
+    """
+    # Without the extra block behind it, which no released server can read.
+    found = SuperBlock.from_bytes(remote.read_head(SUPER_BLOCK_BYTES))
+    return as_configured(found, info, files)
 
 
 def _open_native(

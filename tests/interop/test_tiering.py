@@ -26,7 +26,7 @@ from cluster import (
     volume_status,
     weed,
 )
-from daemons import WAIT_SECONDS_MAX, wait_until
+from daemons import WAIT_SECONDS_MAX, run, wait_until
 from http_calls import CALL_SECONDS_MAX, HOST, get, put, request
 from object_store import ObjectStore, object_store
 
@@ -551,3 +551,34 @@ def test_the_shell_moves_a_volume_up_and_down(tmp_path: Path, store: ObjectStore
         assert store.keys() == set(), said
         assert (cluster.directory / f"pictures_{volume_id}.dat").exists()
         assert get(cluster.volume.port, f"/{fid}").body == content(5000)
+
+
+@pytest.mark.parametrize("theirs", ["none", "source", "target"])
+def test_the_shell_moves_a_tiered_volume_to_another_server(place: Place, theirs: str) -> None:
+    """volume.move: index and .vif go over, the object stays where it is."""
+    trusting = "-volume.allowUntrustedRemoteEndpoints"
+    source, target = (
+        volume_server(
+            weed(place.base) if theirs == name else FASTVOL,
+            place.base,
+            place.base / name,
+            [place.master.port],
+            trusting,
+        )
+        for name in ("source", "target")
+    )
+    with started(source, target):
+        for server in (source, target):
+            place.joined(server)
+        fill(source, 21)
+        to_remote(source, 21)
+        objects = place.store.keys()
+        line = f"volume.move -source {HOST}:{source.port} -target {HOST}:{target.port} -volumeId 21"
+        text = "\n".join(("lock", line, "unlock", ""))
+        said = run(
+            weed(place.base, "shell", f"-master={HOST}:{place.master.port}"), place.base, text
+        )
+        print(said.stdout, said.stderr)
+        wait_until(lambda: 21 not in volume_status(source), "it has left")
+        check_all(target, 21)
+        assert place.store.keys() == objects

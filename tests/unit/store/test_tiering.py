@@ -370,18 +370,21 @@ def test_a_store_that_does_not_answer_keeps_nothing_from_starting(
     make_store: MakeStore, bucket: MemoryBucket
 ) -> None:
     store = make_store()
-    filled(store)
+    filled(store, TTL.parse("7d"))
     up(store)
     bucket.fail("read")
     store = make_store()
     volume = store.get_volume(VOLUME)
+    assert volume.ttl == EMPTY
     with pytest.raises(RemoteStorageError, match="read failed"):
         volume.read(1)
     with pytest.raises(NeedleNotFoundError):
         volume.read(55)
     volume.delete(1, cookie_of(1), 0)
     bucket.fail()
+    store.tier._pauses["s3.default"].until = 0
     check(volume, gone=(1,))
+    assert volume.ttl == TTL.parse("7d")  # which its data tells, now that it can be asked
 
 
 def test_marks_do_not_outlive_a_move(make_store: MakeStore) -> None:
