@@ -28,7 +28,7 @@ from fastvol.errors import (
     VolumeNotFoundError,
     reason_of,
 )
-from fastvol.formats import file_names
+from fastvol.formats import file_names, volume_info
 from fastvol.formats.durable_file import FILE_MODE, sync_directory
 from fastvol.formats.volume_info import RemoteFile
 from fastvol.remote.backends import concurrency, split_name
@@ -94,7 +94,8 @@ class Tiering:
             try:
                 self._store.replace_data(volume, lambda: volume.go_remote(file, self._store.tier))
             except BaseException:
-                _drop(backend, file.key)
+                if not _is_named(volume, file.key):
+                    _drop(backend, file.key)
                 raise
             if not keep_local:
                 _remove_data(volume.files.data(file_names.DAT))
@@ -218,6 +219,15 @@ class Tiering:
 
 def _copy_failed(backend: Backend, path: Path, reason: str) -> StorageError:
     return StorageError(f"backend {backend.type}.{backend.id} copy file {path}: {reason}")
+
+
+def _is_named(volume: Volume, key: str) -> bool:
+    """Whether the next start may look for this object."""
+    try:
+        info = volume_info.load(volume.files.data(file_names.VIF))
+    except OSError:
+        return True
+    return info is not None and any(one.key == key for one in info.files)
 
 
 def _drop(backend: Backend, key: str) -> None:

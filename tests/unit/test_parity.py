@@ -11,8 +11,10 @@ from fastvol.cli.global_flags import GLOBAL_FLAGS
 from fastvol.cli.volume_flags import volume_flags
 from fastvol.pb import volume_server_pb2
 from fastvol.rpc.admin import AdminHandlers
+from fastvol.rpc.fetch_needle import FetchNeedleHandlers
 from fastvol.rpc.needle import NeedleHandlers
 from fastvol.rpc.node import NodeHandlers
+from fastvol.rpc.tier import TierHandlers
 from fastvol.rpc.vacuum import VacuumHandlers
 from fastvol.rpc.volume_status import VolumeStatusHandlers
 
@@ -29,6 +31,8 @@ BUILT = {
     *VolumeStatusHandlers(NOTHING).table(),
     *NeedleHandlers(NOTHING).table(),
     *VacuumHandlers(NOTHING, NOTHING).table(),
+    *TierHandlers(NOTHING).table(),
+    *FetchNeedleHandlers(NOTHING, NOTHING).table(),
 }
 
 
@@ -84,6 +88,16 @@ def test_upstreams_tests_have_their_pairs() -> None:
     for theirs, path, function in pairs:
         source = (ROOT / path).read_text() if path else here
         assert f"def {function}(" in source, theirs
+
+
+def test_upstreams_tests_of_remote_storage_have_their_pairs() -> None:
+    text = PARITY.split("## SeaweedFS's own tests of remote storage\n", 1)[1]
+    here = (ROOT / "tests/interop/test_upstream_remote.py").read_text()
+    pairs = re.findall(r"^\| `(Test\w+)` \| ([\w, ]+) \|$", text, re.MULTILINE)
+    assert len(pairs) == 8
+    for theirs, functions in pairs:
+        for function in functions.split(", "):
+            assert f"def {function}(" in here, theirs
 
 
 def test_statuses_are_known_and_tests_exist() -> None:

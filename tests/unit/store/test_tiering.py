@@ -191,6 +191,33 @@ def test_a_volume_that_cannot_be_opened_up_there_stays_here(
     takes_writes(volume)
 
 
+def test_an_object_that_the_vif_names_is_never_dropped(
+    make_store: MakeStore, bucket: MemoryBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even when the volume cannot go over to it, nor its name be taken out again."""
+    store = make_store()
+    volume = filled(store)
+    real, calls = volume_info.save, []
+
+    def once(path: Path, info: volume_info.VolumeInfo) -> None:
+        calls.append(path)
+        if len(calls) > 1:
+            raise OSError(28, "No space left on device", str(path))
+        real(path, info)
+
+    def refuse(*_: object, **__: object) -> object:
+        raise OSError(24, "too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(volume_info, "save", once)
+        patch.setattr(tiered_opening, "load_needle_map", refuse)
+        with pytest.raises(StorageError, match="No space left"):
+            up(store)
+    assert len(bucket.objects) == 1
+    check(volume)
+    check(make_store().get_volume(VOLUME))
+
+
 def test_whatever_fails_on_the_way_down_leaves_it_up_there(
     make_store: MakeStore, bucket: MemoryBucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
