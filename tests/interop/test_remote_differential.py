@@ -82,6 +82,13 @@ TRUSTED: Final[list[tuple[str, str]]] = [
     ("ReadNeedleMeta", "volume_id:3 needle_id:1 offset:100000 size:22"),
     ("VolumeNeedleStatus", "volume_id:3 needle_id:1"),
     ("VolumeNeedleStatus", "volume_id:3 needle_id:99"),
+    ("ReadAllNeedles", "volume_ids:3"),
+    ("VolumeIncrementalCopy", "volume_id:3 since_ns:18446744073709551615"),
+    ("VolumeTailSender", "volume_id:3 since_ns:18446744073709551615 idle_timeout_seconds:1"),
+    ("ScrubVolume", "volume_ids:3 mode:FULL"),
+    ("VacuumVolumeCompact", "volume_id:3"),
+    ("ReadVolumeFileStatus", "volume_id:3"),
+    ("VolumeConsolidateIndex", "volume_id:3"),
     ("WriteNeedleBlob", "volume_id:3 needle_id:7 size:0 needle_blob:'abc'"),
     ("BatchDelete", "file_ids:'3,0211223344'"),
     ("BatchDelete", "file_ids:'3,0311223300'"),
@@ -201,6 +208,7 @@ DIFFERENT: Final[dict[tuple[str, str], str]] = {
     fetch("needle_id:8 cookie:1"): _NO_RANGE,
     fetch("needle_id:8 cookie:1 size:5 offset:-5"): _NO_RANGE,
     ("VacuumVolumeCheck", "volume_id:3"): _COUNTED,
+    ("VacuumVolumeCompact", "volume_id:3"): "it says why there is no data file",
 }
 """Calls whose texts differ on purpose, and why; their codes are equal."""
 
@@ -278,6 +286,7 @@ _IDS: Final = (
     (re.compile(r"request id: [\w-]*"), "request id: R"),
     (re.compile(r"host id: [\w-]*"), "host id: H"),
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "UUID"),
+    (re.compile(r"modified_time: \d+"), "modified_time: T"),
     (re.compile(r"supported: \[[^]]*\]"), "supported: []"),
     (re.compile(r"/\d+-(weed|python)\b"), "/DATA"),
     (re.compile(r"  +"), " "),
