@@ -98,6 +98,10 @@ class DiskIOError(StorageError):
     """The operating system refused a read or a write."""
 
 
+class RemoteStorageError(DiskIOError):
+    """An object store refused, did not answer, or gave other bytes than asked for."""
+
+
 class MasterError(FastvolError):
     """A call to the master failed."""
 

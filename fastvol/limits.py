@@ -275,6 +275,38 @@ WRITE_BEHIND_BYTES: Final = 32 * MIB
 COPY_REPORT_BYTES: Final = 128 * MIB
 """Whoever has a volume copied or vacuumed is told after so many bytes."""
 
+# --- remote storage -------------------------------------------------------------------------------
+REMOTE_PART_BYTES: Final = 64 * MIB
+"""Of an upload or a download; four times as much until a file has fewer parts than the next number."""
+REMOTE_PARTS_MAX: Final = 1000
+REMOTE_CONCURRENCY_DEFAULT: Final = 5
+"""Parts of one transfer at a time, unless the backend or the caller says another number."""
+REMOTE_CONCURRENCY_MAX: Final = 64
+REMOTE_CONNECT_SECONDS: Final = 5
+REMOTE_READ_SECONDS: Final = 30
+"""An object store must answer, and go on answering, within this time."""
+REMOTE_PAUSE_SECONDS: Final = 60
+"""After a failure a store is not asked for the head of other volumes' data for so long."""
+REMOTE_ATTEMPTS: Final = 3
+REMOTE_CONNECTIONS_MAX: Final = 64
+"""Kept open to one object store."""
+REMOTE_STREAM_BYTES: Final = 1 * MIB
+"""Of a download written at a time."""
+REMOTE_BLOCK_BYTES: Final = 256 * KIB
+"""What is read of a volume on remote storage is fetched, and kept, in blocks of this size."""
+REMOTE_FETCH_BYTES: Final = 4 * MIB
+"""Blocks that follow each other are fetched with one request, up to this size."""
+REMOTE_CACHE_BYTES_MAX: Final = 512 * MIB
+"""Blocks that are kept on the disk, of all volumes together."""
+REMOTE_READERS_MAX: Final = 32
+"""Threads for HTTP reads that wait for an object store, so that others need not wait with them."""
+REMOTE_PIECE_BYTES: Final = 1 * MIB
+"""Of a large object's content that lies in an object store, read and sent at a time."""
+REMOTE_NEEDLE_PART_BYTES: Final = 4 * MIB
+"""Of an object that becomes a needle, fetched with one request."""
+REMOTE_PROGRESS_SECONDS: Final = 1.0
+"""Whoever has a volume moved is told at most so often."""
+
 # --- metrics --------------------------------------------------------------------------------------
 METRICS_METHODS_MAX: Final = 32
 """HTTP methods with series of their own; a client may make up any number of them."""

@@ -28,6 +28,7 @@ fv_volume *fv_volume_new(const fv_volume_spec *spec, fv_map *map, const fv_count
     volume->offset_width = spec->offset_width;
     volume->dat_fd = spec->dat_fd;
     volume->idx_fd = spec->idx_fd;
+    volume->dat_is_elsewhere = spec->dat_is_elsewhere;
     volume->map = map;
     memcpy(volume->ttl, spec->ttl, sizeof volume->ttl);
     volume->size_max = (uint64_t)1 << (spec->offset_width == 5 ? 43 : 35);
@@ -36,8 +37,10 @@ fv_volume *fv_volume_new(const fv_volume_spec *spec, fv_map *map, const fv_count
     pthread_mutex_init(&volume->stat_lock, NULL);
     pthread_mutex_init(&volume->mapping_lock, NULL);
     pthread_mutex_init(&volume->once_lock, NULL);
+    volume->stat.dat_size = spec->dat_size;
     /* Upstream rounds the append position up to the record alignment at open. */
-    volume->stat.dat_size = (spec->dat_size + 7) & ~(uint64_t)7;
+    if (!spec->dat_is_elsewhere)
+        volume->stat.dat_size = (spec->dat_size + 7) & ~(uint64_t)7;
     volume->stat.idx_size = spec->idx_size;
     volume->stat.last_append_ns = spec->last_append_ns;
     volume->stat.modified_second = spec->modified_second;

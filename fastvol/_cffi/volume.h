@@ -11,7 +11,11 @@
  *
  * An append that fails is undone by cutting both files back.  When even that fails, the files no
  * longer end where we think they do, and the volume takes no append until it is opened anew.  So it
- * is when a map does not take the change: what it holds for that needle is not known then. */
+ * is when a map does not take the change: what it holds for that needle is not known then.
+ *
+ * The data of a volume may be elsewhere, in an object store.  Then `dat_fd` is an empty file, so that
+ * whoever reads it by mistake finds its end and no wrong bytes; dat_size is that of the data; nothing
+ * can be appended but deletions, and these only write a row without a position. */
 #ifndef FASTVOL_VOLUME_H
 #define FASTVOL_VOLUME_H
 
@@ -59,6 +63,7 @@ typedef struct {
     int64_t modified_second;
     uint64_t last_modified_second;
     uint8_t ttl[2];
+    int dat_is_elsewhere; /* see above */
 } fv_volume_spec;
 
 typedef struct {

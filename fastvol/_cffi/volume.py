@@ -91,7 +91,7 @@ def _bytes_of(pointer: Any, length: int) -> bytes:
 class NativeVolume:
     """Owns one reference to a C volume; :meth:`release` gives it back."""
 
-    __slots__ = ("_map", "_pointer")
+    __slots__ = ("_map", "_pointer", "elsewhere")
 
     def __init__(
         self,
@@ -109,8 +109,12 @@ class NativeVolume:
         ttl: bytes,
         needle_map: NeedleMap,
         counters: NeedleCounters,
+        elsewhere: Any = None,
     ) -> None:
         """Takes over both descriptors and the map; ``idx_fd`` -1 means a read-only index.
+
+        ``elsewhere``: where the data is, if not in ``dat_fd``, which is an empty file then; deletions
+        write rows only.  Kept for whoever reads it, not looked at.
 
         Raises:
             MemoryError: the descriptors are closed and the map is void then, too.
@@ -128,16 +132,19 @@ class NativeVolume:
         spec.modified_second = modified_second
         spec.last_modified_second = last_modified_second
         spec.ttl[0], spec.ttl[1] = ttl
+        spec.dat_is_elsewhere = elsewhere is not None
         pointer = lib.fv_volume_new(spec, needle_map.detach(), counters.cdata)
         if pointer == ffi.NULL:
             raise MemoryError(f"no memory for volume {volume_id}")
         self._pointer = ffi.gc(pointer, lib.fv_volume_unref)
         self._map: NeedleMap | None = needle_map
+        self.elsewhere = elsewhere
 
     def share(self) -> "NativeVolume":
         """A second reference, to be released on its own: the files stay open for it."""
         twin = object.__new__(NativeVolume)
         twin._pointer = ffi.gc(lib.fv_volume_ref(self._pointer), lib.fv_volume_unref)
+        twin.elsewhere = self.elsewhere
         twin._map = None  # whoever only sends bytes needs none
         return twin
 

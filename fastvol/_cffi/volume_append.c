@@ -71,7 +71,7 @@ static int truncate_file(int fd, uint64_t size)
 static void cut_back(fv_volume *volume, uint64_t dat_size, uint64_t idx_size, fv_write_result *out)
 {
     int idx_failed = truncate_file(volume->idx_fd, idx_size) != 0;
-    int dat_failed = truncate_file(volume->dat_fd, dat_size) != 0;
+    int dat_failed = !volume->dat_is_elsewhere && truncate_file(volume->dat_fd, dat_size) != 0;
     if (idx_failed || dat_failed) {
         volume->broken = 1;
         out->rollback_failed = 1;
@@ -84,6 +84,8 @@ int fv_append_check(const fv_volume *volume, unsigned forbidding, fv_write_resul
         return FV_CLOSED;
     /* Again for each: the one that failed may not have had anybody to tell it to. */
     out->rollback_failed = volume->broken;
+    if (volume->dat_is_elsewhere && (forbidding & FV_VOLUME_NO_WRITE) != 0)
+        return FV_READ_ONLY;
     if (volume->broken || volume->idx_fd < 0 || (fv_volume_flags(volume) & forbidding) != 0)
         return FV_READ_ONLY;
     return FV_OK;
@@ -117,7 +119,7 @@ int fv_append_bytes(fv_volume *volume, struct iovec *parts, int count, const uin
     uint64_t dat_size = volume->stat.dat_size;
     uint64_t idx_size = volume->stat.idx_size;
     uint64_t length = total(parts, count);
-    assert(dat_size % 8 == 0 && length % 8 == 0);
+    assert(volume->dat_is_elsewhere ? length == 0 : dat_size % 8 == 0 && length % 8 == 0);
     int result = fv_append_room(volume, length, out);
     if (result != FV_OK)
         return result;
@@ -138,8 +140,10 @@ int fv_append_bytes(fv_volume *volume, struct iovec *parts, int count, const uin
     pthread_mutex_lock(&volume->stat_lock);
     volume->stat.dat_size = dat_size + length;
     volume->stat.idx_size = idx_size + rows_length;
-    volume->stat.last_append_ns = append_at_ns;
-    volume->stat.modified_second = (int64_t)(now_ns() / 1000000000ull);
+    if (!volume->dat_is_elsewhere) {
+        volume->stat.last_append_ns = append_at_ns;
+        volume->stat.modified_second = (int64_t)(now_ns() / 1000000000ull);
+    }
     pthread_mutex_unlock(&volume->stat_lock);
     return FV_OK;
 }
@@ -154,6 +158,14 @@ int fv_append_parts(fv_volume *volume, uint64_t id, int32_t row_size, uint64_t a
     uint64_t offset_units = volume->stat.dat_size / 8;
     size_t length = fv_row_encode(row, volume->offset_width, id, offset_units, row_size);
     return fv_append_bytes(volume, parts, count, row, length, append_at_ns, out);
+}
+
+int fv_append_row(fv_volume *volume, uint64_t id, int32_t row_size, fv_write_result *out)
+{
+    assert(volume->dat_is_elsewhere);
+    uint8_t row[FV_ROW_MAX];
+    size_t length = fv_row_encode(row, volume->offset_width, id, 0, row_size);
+    return fv_append_bytes(volume, NULL, 0, row, length, 0, out);
 }
 
 int fv_append_needle(fv_volume *volume, fv_needle *needle, int32_t row_size, fv_write_result *out)
@@ -234,7 +246,8 @@ void fv_volume_reserve_for_deletes(fv_volume *volume)
         return;
     fv_volume_stat stat;
     fv_volume_get_stat(volume, &stat);
-    fv_reserve(volume->dat_fd, stat.dat_size + DELETES_RESERVED * TOMBSTONE_MAX);
+    if (!volume->dat_is_elsewhere)
+        fv_reserve(volume->dat_fd, stat.dat_size + DELETES_RESERVED * TOMBSTONE_MAX);
     fv_reserve(volume->idx_fd, stat.idx_size + DELETES_RESERVED * FV_ROW_MAX);
 }
 

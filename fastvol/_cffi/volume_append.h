@@ -24,6 +24,8 @@ int fv_append_parts(fv_volume *volume, uint64_t id, int32_t row_size, uint64_t a
 int fv_append_needle(fv_volume *volume, fv_needle *needle, int32_t row_size, fv_write_result *out);
 /* What a map's negative errno means for the caller. */
 int fv_append_map_failed(int error, fv_write_result *out);
+/* A deletion's row alone: there is no data file that could take its record. */
+int fv_append_row(fv_volume *volume, uint64_t id, int32_t row_size, fv_write_result *out);
 /* The map did not take what has been appended behind these sizes: takes it back again. */
 int fv_append_undo_unmapped(fv_volume *volume, int error, uint64_t dat_size, uint64_t idx_size,
                             fv_write_result *out);

@@ -29,7 +29,8 @@ static int delete_locked(fv_volume *volume, uint64_t id, uint32_t cookie, uint32
     tombstone.checksum = checksum;
     tombstone.append_at_ns = fv_append_time(volume);
     uint64_t dat_size = volume->stat.dat_size, idx_size = volume->stat.idx_size;
-    result = fv_append_needle(volume, &tombstone, -1, out);
+    result = volume->dat_is_elsewhere ? fv_append_row(volume, id, -1, out)
+                                      : fv_append_needle(volume, &tombstone, -1, out);
     if (result != FV_OK)
         return result;
     int deleted = is_there ? fv_map_delete(volume->map, id, NULL) : 0;
@@ -128,7 +129,8 @@ static void delete_run_locked(fv_volume *volume, deletion_run *run)
 {
     fv_write_result out;
     memset(&out, 0, sizeof out);
-    if (fv_append_check(volume, FV_VOLUME_NO_DELETE, &out) != FV_OK) {
+    /* Few are deleted where the data is elsewhere: one by one will do. */
+    if (volume->dat_is_elsewhere || fv_append_check(volume, FV_VOLUME_NO_DELETE, &out) != FV_OK) {
         leave(run, 0);
         return;
     }

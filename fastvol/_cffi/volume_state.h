@@ -21,6 +21,7 @@ struct fv_volume {
     int offset_width;
     int dat_fd;
     int idx_fd;
+    int dat_is_elsewhere;
     fv_map *map;
     uint8_t ttl[2];
     uint64_t size_max;

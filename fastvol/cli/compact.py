@@ -17,7 +17,8 @@ from fastvol.cli.volume_choice import chosen_volumes, locked, volume_choice_flag
 from fastvol.errors import StorageError, UsageError, reason_of
 from fastvol.limits import MIB, OFFSET_WIDTH_DEFAULT
 from fastvol.volume.files import VolumeFiles, storage_errors
-from fastvol.volume.opening import OpenedVolume, open_volume
+from fastvol.volume.opened import OpenedVolume
+from fastvol.volume.opening import open_volume
 from fastvol.volume.vacuum import METHODS, Vacuum, VacuumPlan, VacuumReport, check_room
 from fastvol.volume.vacuum_files import settle
 

@@ -77,7 +77,6 @@ def _cluster_flags() -> list[Flag]:
             "bool",
             False,
             "let peers name any remote endpoint, loopback and link-local included",
-            _NOT_BUILT,
         ),
     ]
 

@@ -9,6 +9,7 @@ Source of the settings: weed/util/http/client/http_client.go, weed/operation/upl
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from typing import TYPE_CHECKING, Final
 
@@ -226,7 +227,9 @@ def reason(error: BaseException) -> str:
 
     if isinstance(error, aiohttp.ClientConnectorError):
         host, port = error.host, error.port
-        text = (error.os_error.strerror or str(error.os_error)).lower()
+        # The event loop's words name the address once more.
+        code = error.os_error.errno
+        text = (os.strerror(code) if code else str(error.os_error)).lower()
         return f"dial tcp {host}:{port}: connect: {text}"
     if isinstance(error, TimeoutError):
         return "net/http: timeout awaiting response headers"

@@ -20,6 +20,7 @@ from fastvol.volume.volume import WouldWaitError
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
+    from fastvol.http.blocking import RunBlocking
     from fastvol.http.parts import HandlerParts
     from fastvol.http.request import Request
     from fastvol.store.store import Store
@@ -75,12 +76,22 @@ class DeleteHandler:
                 self._parts.replication.observer.targets(0)
             return response
 
-        here = here_or_in_thread(delete, self._parts.run_blocking)
+        here = here_or_in_thread(delete, self._thread_for(request))
         if isinstance(here, Response):
             return here
         if isinstance(here, _Doomed):
             return self._delete_all(request, here)
         return self._later(request, here)
+
+    def _thread_for(self, request: Request) -> RunBlocking:
+        """Deletes of local volumes must not wait behind an object store that does not answer."""
+        try:
+            volume = self._find(parse_url_path(request.path).vid)
+        except InvalidRequestError:
+            volume = None
+        is_local = volume is None or volume.remote is None
+        parts = self._parts
+        return parts.run_blocking if is_local else parts.run_remote or parts.run_blocking
 
     async def _later(self, request: Request, found: Awaitable[Response | _Doomed]) -> Response:
         done = await found
@@ -131,7 +142,10 @@ class DeleteHandler:
             if stored.meta_only:
                 if stored.needle.is_chunk_manifest:
                     return volume.load(key, nowait=nowait)
-                volume.verify(stored, nowait=nowait)
+                if (
+                    stored.remote is None
+                ):  # else no checksum is written down, and it would be fetched
+                    volume.verify(stored, nowait=nowait)
         except WouldWaitError:
             raise
         except FastvolError:

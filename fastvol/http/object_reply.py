@@ -16,6 +16,7 @@ from fastvol.http.image_request import ImageRequest, extension, plan
 from fastvol.http.manifest import Manifest, parse_manifest
 from fastvol.http.mime_types import type_by_extension
 from fastvol.http.pairs import decode_pairs
+from fastvol.http.remote_content import RemoteContent
 from fastvol.http.response import Response
 from fastvol.limits import (
     GUNZIP_BYTES_MAX,
@@ -28,6 +29,7 @@ from fastvol.observability.counts import Event
 
 if TYPE_CHECKING:
     from fastvol.formats.needle import Needle
+    from fastvol.http.blocking import RunBlocking
     from fastvol.http.file_path import UrlPath
     from fastvol.http.query import Query
     from fastvol.http.request import Request
@@ -84,7 +86,16 @@ class Expansion:
 class ObjectReply:
     """One response in the making."""
 
-    def __init__(self, request: Request, wanted: Wanted, counts: Counts, *, nowait: bool) -> None:
+    def __init__(
+        self,
+        request: Request,
+        wanted: Wanted,
+        counts: Counts,
+        run_remote: RunBlocking,
+        *,
+        nowait: bool,
+    ) -> None:
+        """``run_remote`` goes on with a body that lies in an object store."""
         self._request = request
         self._volume = wanted.volume
         self._key = wanted.key
@@ -92,6 +103,7 @@ class ObjectReply:
         self._path = wanted.path
         self._query = wanted.query
         self._counts = counts
+        self._run_remote = run_remote
         self._nowait = nowait
         self._response = Response(200)
 
@@ -235,6 +247,8 @@ class ObjectReply:
         return plan(self._query, extension(self._path, stored_name).lower())
 
     def _content(self, stored: StoredNeedle) -> Content:
+        if stored.remote is not None and stored.meta_only:
+            return RemoteContent(stored, self._run_remote)
         if stored.meta_only:
             return FileContent(self._volume, stored, nowait=self._nowait)
         data, name = bytes(stored.needle.data), to_text(bytes(stored.needle.name))

@@ -49,4 +49,6 @@ class HandlerParts:
     read_mode: ReadMode
     file_bytes_max: int
     fix_orientation: bool = False
+    run_remote: RunBlocking | None = None
+    """For reads that wait for an object store; None: as ``run_blocking``."""
     stages: WriteStages = field(default_factory=WriteStages)

@@ -35,6 +35,7 @@ from fastvol.observability.counts import Event, Total
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
+    from fastvol.http.blocking import RunBlocking
     from fastvol.http.content import Content
     from fastvol.http.file_path import UrlPath
     from fastvol.http.image_request import ImageRequest
@@ -50,6 +51,7 @@ class ReadHandler:
         self._store = store
         self._parts = parts
         self._counts = parts.counts
+        self._run_remote = parts.run_remote or parts.run_blocking
 
     def check_head(self, _request: Request) -> Response | None:
         """A read with a body is odd but harmless."""
@@ -118,15 +120,20 @@ class ReadHandler:
 
     # --- here -----------------------------------------------------------------------------------
 
+    def _thread_for(self, wanted: Wanted) -> RunBlocking:
+        """Local reads must not wait behind those of a store that does not answer, nor behind images."""
+        if wanted.volume.remote is not None:
+            return self._run_remote
+        return self._parts.run_images if may_ask(wanted.query) else self._parts.run_blocking
+
     def _read(self, request: Request, wanted: Wanted) -> Response | Awaitable[Response]:
         def read(*, nowait: bool) -> Reading:
-            return ObjectReply(request, wanted, self._counts, nowait=nowait).read()
+            return ObjectReply(
+                request, wanted, self._counts, self._run_remote, nowait=nowait
+            ).read()
 
         try:
-            reading = here_or_in_thread(
-                read,
-                self._parts.run_images if may_ask(wanted.query) else self._parts.run_blocking,
-            )
+            reading = here_or_in_thread(read, self._thread_for(wanted))
         except FastvolError as error:
             self._count_failure(error)
             raise

@@ -361,6 +361,9 @@ class _VolumeCopy:
                 )
             except (OSError, ValueError) as error:
                 log.warning("volume %d: last append time: %s", self._volume_id, reason_of(error))
+        if is_remote:
+            # To the end of that second: there is nothing newer, and a tail could write nothing.
+            return (origin.dat_file_timestamp_seconds + 1) * _NS - 1
         return found or origin.dat_file_timestamp_seconds * _NS
 
     def _adopt(

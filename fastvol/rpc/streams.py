@@ -48,6 +48,11 @@ class ReplySender:
         self._under_way: Future[None] | None = None
         self._gone = threading.Event()
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the caller is known to have gone; any thread may ask."""
+        return self._gone.is_set()
+
     def __call__(self, reply: Reply) -> bool:
         """Sends one reply and waits until it is on its way; False when the caller has gone."""
         return self.send_all((reply,)) and self.flush()

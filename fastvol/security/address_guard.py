@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from fastvol.errors import InvalidRequestError
@@ -105,6 +105,10 @@ async def checked_endpoint(url: str) -> list[str]:
         _ = parts.port
     except ValueError as error:
         raise InvalidRequestError(f"parse {named}: {error}") from error
+    if not parts.scheme and ":" in url.partition("/")[0]:
+        raise InvalidRequestError(
+            f"parse {named}: parse {quote(url)}: first path segment in URL cannot contain colon"
+        )
     if parts.scheme.lower() not in ("http", "https"):
         raise InvalidRequestError(f"{named} must use http or https, got {quote(parts.scheme)}")
     if not host:
@@ -114,6 +118,24 @@ async def checked_endpoint(url: str) -> list[str]:
     return await _checked_host(
         url, host, f"resolve remote endpoint host {quote(host)}", allow_private=False
     )
+
+
+def checked_host(host: str) -> list[str]:
+    """Addresses of a host that a connection is about to be made to, all of them allowed.
+
+    Blocks.  Raises InvalidRequestError.
+    """
+    try:
+        addresses = [ipaddress.ip_address(host)]
+    except ValueError:
+        try:
+            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise InvalidRequestError(f"lookup {host}: {error}") from error
+        addresses = _addresses(found)
+    for address in addresses:
+        check_address(host, address, allow_private=False)
+    return [str(address) for address in addresses]
 
 
 async def checked_target(target: str) -> list[str]:
@@ -186,4 +208,8 @@ async def _resolve(host: str, doing: str) -> list[_Address]:
         raise InvalidRequestError(f"{doing}: lookup {host}: {reason}") from error
     except TimeoutError as error:
         raise InvalidRequestError(f"{doing}: lookup {host}: i/o timeout") from error
+    return _addresses(found)
+
+
+def _addresses(found: list[Any]) -> list[_Address]:
     return [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]

@@ -8,6 +8,7 @@ from fastvol.rpc.admin import AdminHandlers
 from fastvol.rpc.batch_delete import BatchDeleteHandlers
 from fastvol.rpc.copy_source import CopySourceHandlers
 from fastvol.rpc.copy_target import CopyTargetHandlers
+from fastvol.rpc.fetch_needle import FetchNeedleHandlers
 from fastvol.rpc.gates import Gates
 from fastvol.rpc.needle import NeedleHandlers
 from fastvol.rpc.needle_records import NeedleRecordHandlers
@@ -20,6 +21,7 @@ from fastvol.rpc.scrub import ScrubHandlers
 from fastvol.rpc.service import volume_server_handler
 from fastvol.rpc.tail_source import TailSourceHandlers
 from fastvol.rpc.tail_target import TailTargetHandlers
+from fastvol.rpc.tier import TierHandlers
 from fastvol.rpc.vacuum import VacuumHandlers
 from fastvol.rpc.volume_status import VolumeStatusHandlers
 from fastvol.store.vacuuming import Vacuuming
@@ -27,6 +29,7 @@ from fastvol.version import full_version
 
 if TYPE_CHECKING:
     from fastvol.cluster.channel import ChannelPool
+    from fastvol.cluster.peer_http import PeerHttp
     from fastvol.config import Config
     from fastvol.http.access import Access
     from fastvol.observability.counts import Counts
@@ -44,10 +47,11 @@ def rpc_handlers(
     operations: OperationStats,
     counts: Counts,
     channels: ChannelPool,
+    peers: PeerHttp,
 ) -> tuple[Any, ...]:
     """The services of the port; without ``membership`` there is no master to tell or to ask.
 
-    ``channels`` belong to the control plane, which also serves this.
+    ``channels`` and ``peers`` belong to the control plane, which also serves this.
     """
 
     def is_white_listed(host: str) -> bool:
@@ -83,6 +87,8 @@ def rpc_handlers(
             trusts_callers=trusts_callers,
         ).table(),
         ReceiveFileHandlers(store).table(),
+        TierHandlers(store).table(),
+        FetchNeedleHandlers(store, peers, trusts_callers=trusts_callers).table(),
         TailSourceHandlers(store).table(),
         TailTargetHandlers(store, channels, trusts_callers=trusts_callers).table(),
         ReadAllHandlers(store, counts).table(),

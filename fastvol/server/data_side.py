@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from fastvol.limits import (
     HTTP_INLINE_VERIFY_BYTES_MAX,
     HTTP_IO_THREADS,
     HTTP_MAP_BYTES_MAX,
+    REMOTE_READERS_MAX,
 )
 from fastvol.observability.activity import Activity
 from fastvol.observability.counts import Counts
@@ -36,7 +38,6 @@ from fastvol.version import short_version
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
-    from concurrent.futures import ThreadPoolExecutor
 
     from fastvol.config import Config
     from fastvol.http.access import Access
@@ -64,6 +65,9 @@ class DataSide:
         self._uploads = Throttle(config.upload_bytes_in_flight_max, config.upload_wait_seconds)
         self.traffic = Traffic(self._native.counts, self._downloads, self._uploads, self.counts)
         metrics.add_traffic(self.traffic, self._offset_width)
+        self._remote_readers = ThreadPoolExecutor(
+            REMOTE_READERS_MAX, thread_name_prefix="remote-reader"
+        )
 
     def _native_server(self) -> NativeServer:
         config, store = self._config, self._store
@@ -98,6 +102,7 @@ class DataSide:
     def close(self) -> None:
         """Ends the threads in C; the plane is stopped and the store closed by then."""
         self._native.close()
+        self._remote_readers.shutdown(wait=False, cancel_futures=True)
 
     def choose_fast_paths(self) -> None:
         """The C core checks neither tokens nor peers, counts no bytes in flight and turns no
@@ -127,6 +132,7 @@ class DataSide:
             guard=self._access,
             run_blocking=partial(loop.run_in_executor, workers),
             run_images=partial(loop.run_in_executor, image_makers),
+            run_remote=partial(loop.run_in_executor, self._remote_readers),
             elsewhere=peers.elsewhere,
             chunks=peers.chunks,
             replication=peers.replication,

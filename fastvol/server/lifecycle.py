@@ -23,9 +23,10 @@ import uvloop
 
 from fastvol.cluster.channel import ChannelPool
 from fastvol.cluster.locations import Lookup
+from fastvol.cluster.peer_http import PeerHttp
 from fastvol.cluster.single_node import SingleNodeLookup
 from fastvol.config import Config
-from fastvol.errors import ConfigError, StorageError
+from fastvol.errors import ConfigError, FastvolError, StorageError
 from fastvol.http.access import Access
 from fastvol.http.plane import DataPlane, bind
 from fastvol.index.kinds import IndexOptions
@@ -84,6 +85,7 @@ class _Server:
         self._grpc_tls = _grpc_identities_of(config)
         self._control = ControlPlane(config.bind_ip, config.grpc_port, identities=self._grpc_tls)
         self._channels = ChannelPool(self._grpc_tls)
+        self._control_peers = PeerHttp(tls=self._peer_tls)
         self._store = Store(_store_options(config))
         self._access = Access(access_rules(config.security))
         self._metrics = Metrics(self._store)
@@ -201,6 +203,7 @@ class _Server:
                 operations=self._metrics.operations,
                 counts=data.counts,
                 channels=self._channels,
+                peers=self._control_peers,
             )
         )
         for listener, public in self._listeners:
@@ -291,6 +294,8 @@ class _Server:
         log.info("graceful stop gRPC ...")
         if self._membership is not None:
             self._membership.close()
+        with contextlib.suppress(FastvolError):
+            self._control.submit(self._control_peers.close())
         await asyncio.to_thread(self._control.stop, GRPC_STOP_SECONDS)
         await asyncio.to_thread(self._store.close)
         workers.shutdown(wait=True)

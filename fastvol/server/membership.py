@@ -72,6 +72,7 @@ class Membership:
         answer = self._control.submit(self.masters.wait_for_configuration()).result()
         self._store.volume_size_limit = answer.volume_size_limit_m_b << 20
         self._store.preallocate = answer.volume_preallocate
+        self._store.tier.backends.load(answer.storage_backends)
         if answer.metrics_address and answer.metrics_interval_seconds:
             self.push_gateway = answer.metrics_address, answer.metrics_interval_seconds
         self._store.ask_offset_width = partial(offset_width_of, self.masters.seeds)

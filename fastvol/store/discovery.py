@@ -138,7 +138,7 @@ def judge(files: VolumeFiles, *, mounting: bool) -> Verdict:
     )
     data = files.data(file_names.DAT)
     if not data.exists():
-        # Opening a volume whose data is remote says that it cannot be served yet.
+        # Without data here, only a volume whose data is on remote storage is one.
         return Verdict.OPEN if info is not None and info.files else Verdict.SKIP
     if info is not None and info.ec_shard_config and data.stat().st_size <= SUPER_BLOCK_BYTES:
         log.warning("%s is the empty stub of an erasure-coded volume; skipped", data)

@@ -76,7 +76,9 @@ class VolumeRemover:
         self._table.remove(volume)
         volume.close()
 
-    def delete(self, volume_id: int, *, only_empty: bool, only_garbage: bool) -> None:
+    def delete(
+        self, volume_id: int, *, only_empty: bool, only_garbage: bool, keep_remote_data: bool
+    ) -> None:
         """Destroys every copy, if all of them meet the conditions given."""
         conditional = only_empty or only_garbage
         with self._locks.hold(volume_id):
@@ -92,7 +94,7 @@ class VolumeRemover:
                         or (only_garbage and volume.is_garbage_only())
                     ):
                         raise VolumeNotEmptyError(f"DeleteVolume {volume_id}: volume not empty")
-                errors = self._destroy_all(copies)
+                errors = self._destroy_all(copies, keep_remote_data=keep_remote_data)
         if errors:
             raise StorageError(
                 f"DeleteVolume {volume_id} failed on some disks: {'; '.join(errors)}"
@@ -139,18 +141,20 @@ class VolumeRemover:
                 words = reason_of(error)
                 _per_beat.error(volume.directory, "delete expired volume %d: %s", volume.id, words)
 
-    def _destroy_all(self, volumes: Sequence[Volume]) -> list[str]:
+    def _destroy_all(
+        self, volumes: Sequence[Volume], *, keep_remote_data: bool = False
+    ) -> list[str]:
         errors = []
         for volume in volumes:
             gone = event_of("deleted", volume)
             try:
-                if self._destroy(volume):
+                if self._destroy(volume, keep_remote_data=keep_remote_data):
                     self._announce(gone)
             except (FastvolError, OSError) as error:
                 errors.append(reason_of(error))
         return errors
 
-    def _destroy(self, volume: Volume) -> bool:
+    def _destroy(self, volume: Volume, *, keep_remote_data: bool = False) -> bool:
         """Takes a volume out and removes its files; False when it was out already."""
         if volume.compacting:
             raise StorageError(f"volume {volume.id} is compacting")
@@ -158,7 +162,7 @@ class VolumeRemover:
             return False
         files = self._locations[volume.disk_id].files(volume.collection, volume.id)
         try:
-            volume.destroy(keep_vif=is_erasure_coded(files))
+            volume.destroy(keep_vif=is_erasure_coded(files), keep_remote_data=keep_remote_data)
         except BaseException:
             self._table.add(volume)
             raise

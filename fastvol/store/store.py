@@ -25,6 +25,7 @@ from fastvol.errors import (
 )
 from fastvol.formats import file_names, volume_info
 from fastvol.limits import DISK_CHECK_SECONDS, OFFSET_WIDTH_DEFAULT
+from fastvol.remote.tier import Tier
 from fastvol.store.discovery import find_volume
 from fastvol.store.disk_location import DiskLocation
 from fastvol.store.keyed_locks import KeyedLocks
@@ -104,6 +105,8 @@ class Store:
         state_directory = self.locations[0].index_directory
         self.state = StoreState(state_directory / STATE_FILE_NAME)
         self.table = VolumeTable()
+        self.tier = Tier()
+        """Where volumes may lie that are on remote storage, as the master announces it."""
         self._create_volume = create_volume or partial(Volume.create, index=options.index)
         self._locks = KeyedLocks()
         self._placing = threading.Lock()
@@ -112,7 +115,7 @@ class Store:
         self._loader = VolumeLoader(
             self.table,
             self._locks,
-            open_volume or partial(Volume.open, index=options.index),
+            open_volume or partial(Volume.open, index=options.index, tier=self.tier),
             self.usual_offset_width,
         )
         self._flagging = threading.Lock()
@@ -190,6 +193,7 @@ class Store:
         if self._watcher.is_alive():
             self._watcher.join()
         self._remover.close_all()
+        self.tier.close()
         for location in self.locations:
             location.close()
 
@@ -419,12 +423,17 @@ class Store:
         """Destroys every copy of a volume.
 
         With a condition nothing is destroyed unless every copy meets one of those given.
-        ``keep_remote_data`` has no effect yet: no volume with remote data is ever open.
+        ``keep_remote_data`` leaves the object of a tiered volume in its store: another server has
+        the volume, too.
         :exc:`VolumeNotFoundError`, :exc:`VolumeNotEmptyError`, or :exc:`StorageError` when copies
         could not be destroyed, for example because they are being vacuumed.
         """
-        del keep_remote_data
-        self._remover.delete(volume_id, only_empty=only_empty, only_garbage=only_garbage)
+        self._remover.delete(
+            volume_id,
+            only_empty=only_empty,
+            only_garbage=only_garbage,
+            keep_remote_data=keep_remote_data,
+        )
 
     def delete_collection(self, name: str) -> None:
         """Destroys all volumes of exactly this collection; ``""`` is the default one, too.
@@ -464,6 +473,14 @@ class Store:
         with self._locks.hold(volume.id):
             volume.commit_compaction()
             self.table.refresh(volume)
+
+    def replace_data(self, volume: Volume, go_over: Callable[[], None]) -> None:
+        """Has a volume go over to data elsewhere; :exc:`StorageError` as ``go_over`` raises it."""
+        with self._locks.hold(volume.id):
+            try:
+                go_over()
+            finally:
+                self.table.refresh(volume)
 
     def configure_volume(self, volume_id: int, replication: str) -> None:
         """Writes a replication into the ``.vif`` of an unmounted volume (ConfigureVolume).

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from fastvol.errors import StorageError
 from fastvol.volume.background import in_background
+from fastvol.volume.reasons import REMOTE
 from fastvol.volume.vacuum import Vacuum, VacuumPlan, VacuumReport, check_room
 from fastvol.volume.vacuum_files import remove_built
 
@@ -55,6 +56,8 @@ class Compaction:
                 return None
             self.drop()
             source = volume.sound_native()
+            if volume.remote is not None:
+                raise StorageError(f"volume {volume.id} cannot be compacted: {REMOTE}")
             stat = source.stat()
             check_room(
                 volume.files,
@@ -93,6 +96,19 @@ class Compaction:
                 )
             self.drop()
             remove_built(volume.files)
+
+    @contextmanager
+    def kept_out(self) -> Iterator[None]:
+        """No vacuum meanwhile, and none that was built before is committed.
+
+        Raises:
+            StorageError: one is at work.
+        """
+        with self._at_work() as mine:
+            if not mine:
+                raise StorageError(f"volume {self._volume.id} is compacting")
+            self.drop()
+            yield
 
     def drop(self) -> None:
         """Removes what was built and not committed, if anything was."""

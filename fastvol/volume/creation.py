@@ -17,7 +17,8 @@ from fastvol.volume.files import (
     VolumeFiles,
     remove_files,
 )
-from fastvol.volume.opening import OpenedVolume, open_volume
+from fastvol.volume.opened import OpenedVolume
+from fastvol.volume.opening import open_volume
 
 log = logging.getLogger(__name__)
 

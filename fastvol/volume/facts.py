@@ -9,13 +9,21 @@ from fastvol.formats.super_block import SuperBlock
 from fastvol.formats.ttl import TTL
 from fastvol.formats.volume_info import VolumeInfo
 from fastvol.index.kinds import IndexKind, IndexOptions
+from fastvol.remote.tier import RemoteData, Tier
 from fastvol.volume import figures
 from fastvol.volume.faults import VolumeNames, map_error
 from fastvol.volume.figures import NeedleCounters
 from fastvol.volume.files import VolumeFiles
-from fastvol.volume.opening import OpenedVolume
+from fastvol.volume.opened import OpenedVolume
 from fastvol.volume.reasons import ReadOnlyReason
 from fastvol.volume.write_gate import WriteGate
+
+
+def remote_of(native: NativeVolume) -> RemoteData | None:
+    """Where the data of a C volume lies, if not in its data file."""
+    remote = native.elsewhere
+    assert remote is None or isinstance(remote, RemoteData)
+    return remote
 
 
 class VolumeFacts:
@@ -28,6 +36,8 @@ class VolumeFacts:
         "_names",
         "_native",
         "_stat_at_close",
+        "_super_block_known",
+        "_tier",
         "collection",
         "disk_id",
         "disk_type",
@@ -55,6 +65,8 @@ class VolumeFacts:
         self.super_block: SuperBlock
         self.offset_width: int
         self._index: IndexOptions
+        self._tier: Tier | None
+        self._super_block_known: bool
         self._install(opened)
 
     def _install(self, opened: OpenedVolume) -> None:
@@ -65,6 +77,8 @@ class VolumeFacts:
         self.offset_width = opened.offset_width
         self._index = opened.index
         self._names = VolumeNames(opened.files, opened.super_block.version)
+        self._tier = opened.tier
+        self._super_block_known = opened.super_block_known
         self._native = opened.native
 
     # --- what it is ---------------------------------------------------------------------------
@@ -153,6 +167,12 @@ class VolumeFacts:
     def counters(self) -> NeedleCounters:
         """The needle map's totals now."""
         return NeedleCounters.of(self.stat())
+
+    @property
+    def remote(self) -> RemoteData | None:
+        """Where the data of a tiered volume lies."""
+        current = self._native
+        return None if current is None else remote_of(current)
 
     @property
     def remote_storage(self) -> tuple[str, str]:

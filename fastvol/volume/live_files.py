@@ -6,25 +6,37 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from fastvol._cffi.volume import NativeVolume
 from fastvol.errors import VolumeDamagedError
 from fastvol.formats.index_entry import row_size
-from fastvol.volume.facts import VolumeFacts
+from fastvol.remote.tier import RemoteData
+from fastvol.volume.facts import VolumeFacts, remote_of
 from fastvol.volume.raw_files import RawFiles, open_data, open_index, read_super_block
+from fastvol.volume.tiered_files import fetched
 
 _SAMPLE_TRIES: Final = 100
 _SAMPLE_SECONDS: Final = 0.001
 
 
 @contextmanager
-def live_files(volume: VolumeFacts) -> Iterator[RawFiles]:
+def live_files(volume: VolumeFacts, *, with_data: bool = True) -> Iterator[RawFiles]:
     """The files of an open volume as they are at this moment, and their sizes.
+
+    All of a tiered volume's data is fetched first, into a file that goes with the descriptor, unless
+    the caller does without it (``with_data``): then there may be no data to be read.
 
     Raises:
         VolumeClosedError
         VolumeDamagedError: they cannot be opened, or are not those that the volume has open.
+        NoSpaceError, RemoteStorageError: only for a tiered volume.
     """
     owned: list[int] = []
     try:
+        native = volume.native
+        remote = remote_of(native)
+        if remote is not None:
+            yield _open_tiered(volume, native, remote, owned, with_data=with_data)
+            return
         for _ in range(_SAMPLE_TRIES):
             raw = _open_live(volume, owned)
             if raw is not None:
@@ -62,6 +74,32 @@ def _open_live(volume: VolumeFacts, owned: list[int]) -> RawFiles | None:
         idx_fd=idx_fd,
         dat_size=dat_size,
         idx_size=idx_size,
+        offset_width=volume.offset_width,
+    )
+
+
+def _open_tiered(
+    volume: VolumeFacts,
+    native: NativeVolume,
+    remote: RemoteData,
+    owned: list[int],
+    *,
+    with_data: bool,
+) -> RawFiles:
+    files = volume.files
+    owned.append(open_index(files))
+    if with_data:
+        owned.append(fetched(remote, files.index_directory))
+        dat_fd = owned[1]
+    else:
+        dat_fd = native.dat_fd()  # an empty file
+    return RawFiles(
+        files=files,
+        super_block=volume.super_block,
+        dat_fd=dat_fd,
+        idx_fd=owned[0],
+        dat_size=remote.size,
+        idx_size=_sizes(volume, owned[0])[1],
         offset_width=volume.offset_width,
     )
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from fastvol._cffi.fault import SHORT, NativeFaultError
 from fastvol._cffi.messages import MessageBuilder
 from fastvol.errors import DiskIOError, NeedleCorruptedError, VolumeDamagedError, reason_of
+from fastvol.volume.facts import remote_of
 from fastvol.volume.live_files import live_files
 from fastvol.volume.visitor import VisitStop, visit_records
 
@@ -38,7 +39,8 @@ def live_needle_messages(volume: Volume) -> Generator[bytes, None, None]:
         # The map that belongs to these files: after a vacuum the volume has another one.
         native = volume.native
         ours, theirs = os.fstat(raw.dat_fd), os.fstat(native.dat_fd())
-        if (ours.st_dev, ours.st_ino) != (theirs.st_dev, theirs.st_ino):
+        is_local = remote_of(native) is None
+        if is_local and (ours.st_dev, ours.st_ino) != (theirs.st_dev, theirs.st_ino):
             raise VolumeDamagedError(f"volume {volume.id} is compacted")
         visit = visit_records(raw.dat_fd, raw.first, raw.dat_size, raw.version, pass_zeros=True)
         builder = MessageBuilder(raw.dat_fd)

@@ -6,6 +6,7 @@ whoever finds theirs sealed, or its map closed, goes on with the new one.
 """
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from typing import TypeVar
@@ -14,10 +15,13 @@ from fastvol._cffi.fault import NativeFaultError
 from fastvol._cffi.needle_map import MapEntry
 from fastvol._cffi.volume import NativeVolume
 from fastvol.errors import DiskIOError, NeedleNotFoundError, StorageError, VolumeClosedError
+from fastvol.formats.file_range import FileEndsError, read_exactly
 from fastvol.formats.needle import Needle
-from fastvol.volume.facts import VolumeFacts
+from fastvol.remote.tier import RemoteData
+from fastvol.volume.facts import VolumeFacts, remote_of
 from fastvol.volume.group_commit import GroupCommit
 from fastvol.volume.needles import (
+    ColdReadError,
     StoredNeedle,
     WriteResult,
     append_error,
@@ -26,7 +30,9 @@ from fastvol.volume.needles import (
     load_needle,
     verify_payload,
 )
-from fastvol.volume.opening import OpenedVolume
+from fastvol.volume.opened import OpenedVolume
+from fastvol.volume.tiered_needles import load_tiered_needle, verify_tiered_payload
+from fastvol.volume.tiered_opening import read_super_block
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +83,8 @@ class NeedleAccess(VolumeFacts):
 
         Args:
             key: needle id.
-            read_deleted: a deleted needle is read if its size is still known.
+            read_deleted: a deleted needle is read if its size is still known; never in a tiered
+                volume.
             meta_above: payloads of bodies larger than this many bytes are left out.
             nowait: do not wait for the disk.
 
@@ -89,6 +96,14 @@ class NeedleAccess(VolumeFacts):
         self.require_available()
 
         def look(current: NativeVolume) -> StoredNeedle:
+            remote = remote_of(current)
+            if remote is not None:
+                stored = load_tiered_needle(
+                    current, self._names, remote, key, meta_above=meta_above, nowait=nowait
+                )
+                if not self._super_block_known:
+                    self._learn_super_block(remote)
+                return stored
             return load_needle(
                 current,
                 self._names,
@@ -99,6 +114,16 @@ class NeedleAccess(VolumeFacts):
             )
 
         return self._look(look)
+
+    def _learn_super_block(self, remote: RemoteData) -> None:
+        """The store did not answer when the volume was opened, and does now."""
+        try:
+            found = read_super_block(self._files, self.info, remote)
+        except (StorageError, ValueError):
+            return
+        if found.version == self.super_block.version:
+            self.super_block = found
+            self._super_block_known = True
 
     def entry(self, key: int) -> MapEntry | None:
         """What the needle map has of a needle, deleted ones included.
@@ -136,7 +161,28 @@ class NeedleAccess(VolumeFacts):
         Raises:
             NeedleCorruptedError, DiskIOError; ColdReadError only with ``nowait``.
         """
-        verify_payload(self._names, stored, nowait=nowait)
+        if stored.remote is None:
+            verify_payload(self._names, stored, nowait=nowait)
+        elif nowait:
+            raise ColdReadError(f"volume {self.id} is in an object store")
+        else:
+            verify_tiered_payload(stored)
+
+    def read_data(self, offset: int, length: int) -> bytes:
+        """Bytes of the data file, fewer where it ends; may wait.
+
+        Raises:
+            OSError, OverflowError
+            StorageError: the volume is closed, or the object store fails.
+        """
+        native = self.native  # a reference of our own: its descriptor stays open
+        remote = remote_of(native)
+        if remote is not None:
+            return remote.read(offset, length)
+        try:
+            return read_exactly(native.dat_fd(), length, offset)
+        except FileEndsError as error:
+            return os.pread(native.dat_fd(), max(0, error.position - offset), offset)
 
     def write(
         self, needle: Needle, *, check_cookie: bool = True, nowait: bool = False

@@ -1,8 +1,10 @@
 """Reading, writing and deleting needles in a C volume: fields in, errors of the tree out."""
 
+from __future__ import annotations
+
 import time
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from fastvol._cffi import fault as native
 from fastvol._cffi.fault import NativeFaultError
@@ -12,6 +14,9 @@ from fastvol.errors import NeedleNotFoundError, StorageError
 from fastvol.formats.needle import Needle
 from fastvol.formats.ttl import EMPTY, TTL
 from fastvol.volume.faults import VolumeNames, read_error, write_error
+
+if TYPE_CHECKING:
+    from fastvol.remote.tier import RemoteData
 
 _NS_PER_MINUTE: Final = 60 * 1_000_000_000
 
@@ -50,6 +55,8 @@ class StoredNeedle:
     data_size: int
     meta_only: bool
     deleted: bool = False
+    remote: RemoteData | None = None
+    """Where the payload lies instead, if the volume is tiered."""
 
 
 def load_needle(
@@ -73,7 +80,7 @@ def load_needle(
         raise _look_error(fault, names, key, size) from None
     stored = _stored_needle(volume, found)
     stored.deleted = entry.size < 0
-    if _is_expired(stored.needle):
+    if is_expired(stored.needle):
         raise NeedleNotFoundError("not found")
     return stored
 
@@ -169,8 +176,10 @@ def _stored_needle(volume: NativeVolume, found: NativeNeedle) -> StoredNeedle:
     return StoredNeedle(needle, volume, found.data_offset, found.data_size, found.meta_only)
 
 
-def _is_expired(needle: Needle) -> bool:
-    """The base is the append time, and only needles with a last-modified time expire.
+def is_expired(needle: Needle) -> bool:
+    """Whether its TTL has passed.
+
+    The base is the append time, and only needles with a last-modified time expire.
 
     Records of versions 1 and 2 have no append time, so a needle with a TTL in one is expired at
     once; so it is upstream.

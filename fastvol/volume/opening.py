@@ -6,10 +6,11 @@ Anything that makes the volume unusable raises :class:`VolumeDamagedError` and l
 it is; what only makes changes unsafe opens it read-only, with the reason.
 """
 
+from __future__ import annotations
+
 import logging
 import os
-from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastvol._cffi.compact_map import CompactMap
 from fastvol._cffi.volume import NativeVolume
@@ -17,7 +18,6 @@ from fastvol.errors import StorageError, VolumeDamagedError
 from fastvol.formats import volume_info
 from fastvol.formats.index_entry import OFFSET_WIDTHS
 from fastvol.formats.needle import PADDING_UNIT, TIMED_VERSION
-from fastvol.formats.replica_placement import ReplicaPlacement
 from fastvol.formats.super_block import SUPER_BLOCK_BYTES, SuperBlock
 from fastvol.formats.volume_info import VolumeInfo
 from fastvol.index.kinds import IN_MEMORY, IndexOptions
@@ -33,29 +33,17 @@ from fastvol.volume.index_rebuild import index_in_memory, rebuild_index
 from fastvol.volume.index_repair import EndRepair
 from fastvol.volume.last_write import last_write_second
 from fastvol.volume.offset_width import find_offset_width
+from fastvol.volume.opened import OpenedVolume
 from fastvol.volume.reasons import PERSISTED, ReadOnlyReason
+from fastvol.volume.settings import as_configured, unavailable_reason
+from fastvol.volume.tiered_opening import open_tiered
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fastvol.remote.tier import Tier
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class OpenedVolume:
-    """Everything that a live volume is made of.
-
-    ``damage`` says why it must not be changed; ``persisted_mark`` that an operator said so earlier.
-    """
-
-    files: VolumeFiles
-    info: VolumeInfo
-    super_block: SuperBlock
-    offset_width: int
-    native: NativeVolume
-    index: IndexOptions = IN_MEMORY
-    no_write_or_delete: bool = False
-    no_write_can_delete: bool = False
-    unavailable: str | None = None
-    persisted_mark: ReadOnlyReason | None = None
-    damage: list[ReadOnlyReason] = field(default_factory=list)
 
 
 def open_volume(
@@ -65,6 +53,7 @@ def open_volume(
     index: IndexOptions = IN_MEMORY,
     for_writing: bool = False,
     append_times_above: int = 0,
+    tier: Tier | None = None,
 ) -> OpenedVolume:
     """Opens an existing volume, repairing its ends where that is safe.
 
@@ -75,13 +64,19 @@ def open_volume(
         for_writing: the read-only mark in its ``.vif`` is about to be taken away.
         append_times_above: the last time given to a record, where the files may not tell: a vacuum
             sorts them, so that the last one need not be the youngest.
+        tier: where the data of a volume may lie that is on remote storage.
 
     Raises:
         VolumeDamagedError: with the reason; no file was changed beyond the repairs that are logged.
     """
     opening = _Opening(files, default_offset_width, index, for_writing, append_times_above)
     try:
-        return opening.run()
+        info = volume_info.load(opening.files.data(".vif"))
+        if info is not None and info.files:
+            return open_tiered(
+                opening.files, info, tier, default_offset_width=default_offset_width, index=index
+            )
+        return opening.run(info)
     except VolumeDamagedError:
         raise
     except (OSError, ValueError, StorageError, MemoryError) as error:
@@ -104,7 +99,7 @@ class _Opening:
     ) -> None:
         if files.index_directory != files.directory and files.data(".idx").exists():
             files = files.with_index_beside_data()
-        self._files = files
+        self.files = files
         self._default_offset_width = default_offset_width
         self._index = index
         self._index_is_a_file = True
@@ -131,11 +126,10 @@ class _Opening:
 
     def _forbid_changes(self, words: str) -> None:
         self._damage.append(ReadOnlyReason(words))
-        log.error("volume %d: %s; marking readonly", self._files.volume_id, words)
+        log.error("volume %d: %s; marking readonly", self.files.volume_id, words)
 
-    def run(self) -> OpenedVolume:
+    def run(self, found_info: VolumeInfo | None) -> OpenedVolume:
         """Opens it; the caller closes this object whatever happens."""
-        found_info = volume_info.load(self._files.data(".vif"))
         info = found_info or VolumeInfo()
         self._judge_info(info)
         dat_fd = self._open_data()
@@ -154,7 +148,7 @@ class _Opening:
         if found_info is None:
             self._save_info(info, super_block)
         return OpenedVolume(
-            files=self._files,
+            files=self.files,
             info=info,
             super_block=super_block,
             offset_width=width,
@@ -162,7 +156,7 @@ class _Opening:
             index=self._index,
             no_write_or_delete=not self._may_write,
             no_write_can_delete=self._no_write_can_delete,
-            unavailable=self._unavailable(),
+            unavailable=unavailable_reason(self.files),
             persisted_mark=self._persisted_mark,
             damage=self._damage,
         )
@@ -170,15 +164,10 @@ class _Opening:
     # --- the three files ----------------------------------------------------------------------
 
     def _judge_info(self, info: VolumeInfo) -> None:
-        path = self._files.data(".vif")
-        if info.files:
-            raise VolumeDamagedError(
-                f"volume {self._files.base}: its data is on remote storage "
-                f"({info.files[0].backend_type}), which this version cannot serve yet"
-            )
+        path = self.files.data(".vif")
         if info.bytes_offset not in (0, *OFFSET_WIDTHS):
             raise VolumeDamagedError(
-                f"volume {self._files.base}: bytesOffset {info.bytes_offset} is neither 4 nor 5"
+                f"volume {self.files.base}: bytesOffset {info.bytes_offset} is neither 4 nor 5"
             )
         if self._for_writing:
             return
@@ -190,7 +179,7 @@ class _Opening:
             self._no_write_can_delete = info.read_only_can_delete
 
     def _open_data(self) -> int:
-        path = self._files.dat
+        path = self.files.dat
         if not path.exists():
             raise VolumeDamagedError(f"volume data file {path} does not exist")
         if not owner_may_read(path):
@@ -204,7 +193,7 @@ class _Opening:
         return fd
 
     def _read_super_block(self, dat_fd: int, info: VolumeInfo) -> SuperBlock:
-        where = f"volume {self._files.base} super block"
+        where = f"volume {self.files.base} super block"
         try:
             super_block = SuperBlock.read(dat_fd)
         except ValueError as error:
@@ -214,26 +203,10 @@ class _Opening:
             raise VolumeDamagedError(
                 f"{where} has {super_block.block_size} bytes, not a multiple of 8"
             )
-        if not info.replication:
-            return super_block
-        # A replication configured later outranks the one the volume was created with.
-        try:
-            placement = ReplicaPlacement.parse(info.replication)
-        except ValueError as error:
-            raise VolumeDamagedError(
-                f"Error parse volume {self._files.volume_id} replication "
-                f"{info.replication} : {error}"
-            ) from error
-        return SuperBlock(
-            version=super_block.version,
-            replica_placement=placement,
-            ttl=super_block.ttl,
-            compaction_revision=super_block.compaction_revision,
-            extra=super_block.extra,
-        )
+        return as_configured(super_block, info, self.files)
 
     def _open_index(self, dat_fd: int, super_block: SuperBlock, info: VolumeInfo) -> int:
-        path = self._files.idx
+        path = self.files.idx
         if not path.exists():
             width = info.bytes_offset or self._default_offset_width
             if not self._rebuild_index(dat_fd, super_block, width):
@@ -250,7 +223,7 @@ class _Opening:
             return False
         try:
             rebuild_index(
-                self._files,
+                self.files,
                 dat_fd,
                 dat_size=os.fstat(dat_fd).st_size,
                 first=super_block.block_size,
@@ -258,7 +231,7 @@ class _Opening:
                 width=width,
             )
         except OSError as error:
-            path = self._files.idx
+            path = self.files.idx
             self._forbid_changes(f"rebuild volume idx file {path}: {error}")
             return False
         return True
@@ -267,7 +240,7 @@ class _Opening:
         self._index_is_a_file = False
         log.warning(
             "volume %d: no index file; it is served from one rebuilt in memory",
-            self._files.volume_id,
+            self.files.volume_id,
         )
         fd = index_in_memory(
             dat_fd,
@@ -275,7 +248,7 @@ class _Opening:
             first=super_block.block_size,
             version=super_block.version,
             width=width,
-            name=self._files.base,
+            name=self.files.base,
         )
         return self._own(fd)
 
@@ -287,7 +260,7 @@ class _Opening:
             return idx_fd
         try:
             replaced = recover_head_rows(
-                self._files,
+                self.files,
                 dat_fd,
                 idx_fd,
                 first=super_block.block_size,
@@ -295,16 +268,16 @@ class _Opening:
                 width=width,
             )
         except OSError as error:
-            log.warning("volume %d: recover index rows: %s", self._files.volume_id, error)
+            log.warning("volume %d: recover index rows: %s", self.files.volume_id, error)
             return idx_fd
-        return self._own(open_file(self._files.idx, os.O_RDWR)) if replaced else idx_fd
+        return self._own(open_file(self.files.idx, os.O_RDWR)) if replaced else idx_fd
 
     # --- data and index together --------------------------------------------------------------
 
     def _compare_and_load(
         self, dat_fd: int, idx_fd: int, super_block: SuperBlock, width: int, modified_second: int
     ) -> NativeVolume:
-        files = self._files
+        files = self.files
         repair = EndRepair(
             files,
             dat_fd=dat_fd,
@@ -362,7 +335,7 @@ class _Opening:
 
     @property
     def _index_path(self) -> Path | None:
-        return self._files.idx if self._index_is_a_file else None
+        return self.files.idx if self._index_is_a_file else None
 
     def _load_map(self, idx_fd: int, version: int, width: int) -> LoadedMap:
         if not self._may_write:
@@ -382,19 +355,10 @@ class _Opening:
 
     # --- what else speaks for it --------------------------------------------------------------
 
-    def _unavailable(self) -> str | None:
-        marker = self._files.data(".unavailable")
-        try:
-            return marker.read_text(errors="replace")
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            return str(error)
-
     def _save_info(self, info: VolumeInfo, super_block: SuperBlock) -> None:
         info.expire_at_sec = volume_info.expiry_of(super_block.ttl)
-        path: Path = self._files.data(".vif")
+        path: Path = self.files.data(".vif")
         try:
             volume_info.save(path, info)
         except OSError as error:
-            log.warning("volume %d: cannot write %s: %s", self._files.volume_id, path, error)
+            log.warning("volume %d: cannot write %s: %s", self.files.volume_id, path, error)

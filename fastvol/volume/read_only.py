@@ -14,7 +14,7 @@ from fastvol.formats.volume_info import VolumeInfo
 from fastvol.volume.files import VolumeFiles
 from fastvol.volume.index_rebuild import index_in_memory
 from fastvol.volume.last_write import last_write_second
-from fastvol.volume.opening import OpenedVolume
+from fastvol.volume.opened import OpenedVolume
 from fastvol.volume.reasons import ReadOnlyReason
 from fastvol.volume.unrepaired import UnrepairedVolume, unrepaired
 

@@ -6,22 +6,16 @@ beyond what each function tells.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from fastvol.errors import DiskIOError, NeedleCorruptedError, StorageError, reason_of
-from fastvol.formats.file_id import hex_of_hex
-from fastvol.formats.file_range import FileEndsError, read_exactly
-from fastvol.formats.needle import HEADER_BYTES, SIZE_MAX, actual_size, decode, decode_header
+from fastvol.formats.needle import SIZE_MAX, actual_size, decode_header
+from fastvol.volume.record_meta import meta_at
 
 if TYPE_CHECKING:
     from fastvol.formats.needle import Needle
     from fastvol.volume.needle_access import NeedleAccess
     from fastvol.volume.needles import WriteResult
-
-_DATA_SIZE_BYTES: Final = 4
-_PREFIX_BYTES: Final = HEADER_BYTES + _DATA_SIZE_BYTES
-_META_BYTES_MAX: Final = 128 * 1024
-_PADDING_MAX: Final = 8
 
 
 def read_record(volume: NeedleAccess, offset: int, size: int) -> bytes:
@@ -52,35 +46,11 @@ def read_meta(volume: NeedleAccess, offset: int, size: int) -> Needle:
         StorageError
     """
     volume.require_available()
-    size = max(size, 0)
-    prefix = _read(volume, offset, _PREFIX_BYTES)
-    header = decode_header(prefix)
-    assert header is not None
-    found_size = header.size - 2**32 if header.size > SIZE_MAX else header.size
-    if found_size != size:
-        key = hex_of_hex(header.key)
-        raise NeedleCorruptedError(
-            f"size mismatch for entry at offset {offset}: found id {key} size {found_size}, "
-            f"expected size {size}"
-        )
-    version = volume.version
-    data_size = int.from_bytes(prefix[HEADER_BYTES:]) if size and version > 1 else 0
-    if version == 1:
-        return decode(_read(volume, offset, actual_size(size, version)), size, version, False)
-    length = actual_size(size, version) - _PREFIX_BYTES - data_size
-    if not 0 <= length <= _META_BYTES_MAX:
-        raise NeedleCorruptedError(
-            f"invalid needle meta size {length}: DataSize={data_size}, size={size}, offset={offset}"
-        )
-    suffix = _read(volume, offset + _PREFIX_BYTES + data_size, length)
-    if not size:
-        return decode(prefix + suffix, 0, version, verify=False)
-    # The same record with an empty payload; its padding may be longer.
-    rest = size - data_size
-    head = prefix[: HEADER_BYTES - 4] + rest.to_bytes(4) + bytes(_DATA_SIZE_BYTES)
-    needle = decode(head + suffix + bytes(_PADDING_MAX), rest, version, verify=False)
-    needle.size = size
-    return needle
+
+    def read(at: int, length: int) -> bytes:
+        return _read(volume, at, length)
+
+    return meta_at(read, offset, max(size, 0), volume.version)[0]
 
 
 def write_record(volume: NeedleAccess, key: int, size: int, record: bytes) -> WriteResult:
@@ -121,10 +91,10 @@ def _read(volume: NeedleAccess, offset: int, length: int) -> bytes:
     path = volume.files.data(".dat")
     if offset < 0:
         raise StorageError(f"readat {path}: negative offset")
-    native = volume.native  # a reference of our own: its descriptor stays open
     try:
-        return read_exactly(native.dat_fd(), length, offset)
-    except FileEndsError as error:
-        raise NeedleCorruptedError("EOF") from error
+        found = volume.read_data(offset, length)
     except (OSError, OverflowError) as error:
         raise DiskIOError(f"read {path}: {reason_of(error)}") from error
+    if len(found) < length:
+        raise NeedleCorruptedError("EOF")
+    return found

@@ -133,7 +133,8 @@ def scrub_volume(
         ScrubCancelledError, VolumeClosedError
         VolumeDamagedError: its data file cannot be opened.
     """
-    return _scrub(live_files(volume), volume.files, mode, control or ScrubControl())
+    opening = live_files(volume, with_data=mode is not ScrubMode.INDEX)
+    return _scrub(opening, volume.files, mode, control or ScrubControl())
 
 
 def scrub_files(

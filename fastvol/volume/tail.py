@@ -21,6 +21,7 @@ from fastvol.volume.live_files import live_files
 from fastvol.volume.live_needles import message_error
 from fastvol.volume.raw_files import RawFiles
 from fastvol.volume.since import find_first_since
+from fastvol.volume.tiered_files import nothing_since
 from fastvol.volume.visitor import Record, RecordBatch, RecordVisit, VisitStop, visit_records
 
 _HEADER, _BODY, _IS_LAST, _VERSION = range(1, 5)
@@ -36,9 +37,20 @@ def incremental_range(volume: VolumeFacts, since_ns: int) -> tuple[int, int] | N
     Raises:
         StorageError
     """
+    if _is_through(volume, since_ns):
+        return None
     with live_files(volume) as raw:
         start = find_first_since(raw, since_ns)
         return None if start is None else (start, raw.dat_size)
+
+
+def _is_through(volume: VolumeFacts, since_ns: int) -> bool:
+    """Whether a tiered volume need not be fetched, because it has nothing newer."""
+    remote = volume.remote
+    if remote is None:
+        return False
+    with live_files(volume, with_data=False) as raw:
+        return nothing_since(raw, remote, since_ns, volume.modified_at_second)
 
 
 def incremental_chunks(volume: VolumeFacts, since_ns: int) -> Generator[bytes, None, None]:
@@ -47,6 +59,8 @@ def incremental_chunks(volume: VolumeFacts, since_ns: int) -> Generator[bytes, N
     Raises:
         StorageError
     """
+    if _is_through(volume, since_ns):
+        return
     with live_files(volume) as raw:
         try:
             start = find_first_since(raw, since_ns)
@@ -87,6 +101,8 @@ class TailCursor:
         Raises:
             StorageError: the round may be tried again.
         """
+        if _is_through(self._volume, self.newest_ns):
+            return
         with live_files(self._volume) as raw:
             self._find_place(raw)
             yield from self._messages(raw)

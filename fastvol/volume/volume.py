@@ -15,20 +15,24 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fastvol._cffi.volume import NativeVolume
-from fastvol.errors import StorageError, VolumeClosedError, VolumeReadOnlyError
+from fastvol.errors import StorageError, VolumeClosedError, VolumeReadOnlyError, reason_of
 from fastvol.formats import volume_info
 from fastvol.formats.replica_placement import ReplicaPlacement
 from fastvol.formats.super_block import SuperBlock
 from fastvol.formats.ttl import TTL
+from fastvol.formats.volume_info import RemoteFile
 from fastvol.index.kinds import IN_MEMORY, IndexOptions
+from fastvol.remote.tier import Tier
 from fastvol.volume.compaction import Compaction
 from fastvol.volume.creation import check_version, create_volume
+from fastvol.volume.facts import remote_of
 from fastvol.volume.figures import NeedleCounters
 from fastvol.volume.files import VolumeFiles, remove_volume_files
 from fastvol.volume.index_replacement import copy_index, remove_index
 from fastvol.volume.needle_access import NeedleAccess
 from fastvol.volume.needles import BusyVolumeError, StoredNeedle, WouldWaitError, WriteResult
-from fastvol.volume.opening import OpenedVolume, open_volume
+from fastvol.volume.opened import OpenedVolume
+from fastvol.volume.opening import open_volume
 from fastvol.volume.vacuum import Vacuum, VacuumPlan, VacuumReport
 from fastvol.volume.vacuum_files import swap_in
 
@@ -68,14 +72,20 @@ class Volume(NeedleAccess):
         *,
         default_offset_width: int,
         index: IndexOptions = IN_MEMORY,
+        tier: Tier | None = None,
     ) -> "Volume":
         """Opens an existing volume, with a needle map of the given kind.
+
+        Args:
+            tier: where its data may lie that is on remote storage.
 
         Raises:
             VolumeDamagedError: it cannot be served; its files are as they were.
         """
         files = VolumeFiles.of(directory, index_directory, collection, volume_id)
-        return cls(open_volume(files, default_offset_width=default_offset_width, index=index))
+        return cls(
+            open_volume(files, default_offset_width=default_offset_width, index=index, tier=tier)
+        )
 
     @classmethod
     def create(
@@ -126,7 +136,7 @@ class Volume(NeedleAccess):
         """
         with self._admin_lock:
             replaced = False
-            if can_delete:
+            if can_delete and self.remote is None:
                 try:
                     replaced = self._reopen_for_changes()
                 except StorageError as error:
@@ -174,7 +184,7 @@ class Volume(NeedleAccess):
         if self.closed:
             raise VolumeClosedError(f"volume {self.id} is closed")
         old = self.native
-        if not self._must_reopen and old.map_takes_writes:
+        if not self._must_reopen and (old.map_takes_writes or self.remote is not None):
             return False
         self._finish_swap()
         with self._writers_waiting(old):
@@ -204,7 +214,11 @@ class Volume(NeedleAccess):
             self._files, index_directory=self._files.configured_index_directory
         )
         opened = open_volume(
-            files, default_offset_width=self.offset_width, index=self._index, for_writing=True
+            files,
+            default_offset_width=self.offset_width,
+            index=self._index,
+            for_writing=True,
+            tier=self._tier,
         )
         if opened.unavailable is None and not opened.no_write_or_delete:
             return opened
@@ -262,6 +276,7 @@ class Volume(NeedleAccess):
                 index=self._index,
                 for_writing=not self._must_reopen,
                 append_times_above=old.stat().last_append_ns,
+                tier=self._tier,
             )
             self._replace(old, opened)
         except BaseException as error:
@@ -369,6 +384,94 @@ class Volume(NeedleAccess):
             raise StorageError(f"a vacuum's files cannot be swapped: {error}") from error
         self._swap_unfinished = False
 
+    # --- remote storage -----------------------------------------------------------------------
+
+    @contextmanager
+    def moving(self) -> Iterator[None]:
+        """While its data is copied to remote storage, or back, it takes no change and no vacuum.
+
+        Raises:
+            StorageError: a vacuum, or another move, is at work.
+        """
+        with self._compaction.kept_out():
+            self._gate.set_moving(True)
+            try:
+                self.sync()
+                yield
+            finally:
+                self._gate.set_moving(False)
+
+    def go_remote(self, file: RemoteFile, tier: Tier) -> None:
+        """Goes over to the object that the data was copied to; :attr:`native` is another one then.
+
+        The data file stays.  What was marked read-only, and not persisted, is forgotten, as the next
+        start would forget it.
+
+        Raises:
+            StorageError: the volume is as it was.
+        """
+        with self._admin_lock:
+            old, before = self.native, self.info
+            self._save_info((*before.files, file))
+            try:
+                self._tier = tier
+                self._open_anew(old)
+            except StorageError as error:
+                self._save_info(tuple(before.files))
+                raise StorageError(
+                    f"volume {self.id} failed to load remote file: {error}"
+                ) from error
+
+    def go_local(self) -> None:
+        """Goes over to the data file, which is there again; :attr:`native` is another one then.
+
+        Raises:
+            StorageError: it goes on with the remote one; its ``.vif`` may name the local one by then.
+        """
+        with self._admin_lock:
+            old = self.native
+            self._save_info(tuple(self.info.files[1:]))
+            try:
+                self._open_anew(old)
+            except StorageError as error:
+                path = self._files.data(".dat")
+                raise StorageError(
+                    f"volume {self.id} failed to open local dat file {path}: {error}"
+                ) from error
+            remote = remote_of(old)
+            if remote is not None:
+                remote.close()
+
+    def _save_info(self, files: tuple[RemoteFile, ...]) -> None:
+        info = dataclasses.replace(self.info, files=files)
+        if self.ttl.seconds:
+            info.expire_at_sec = volume_info.expiry_of(self.ttl)
+        try:
+            volume_info.save(self._files.data(".vif"), info)
+        except OSError as error:
+            raise StorageError(
+                f"volume {self.id} failed to save remote file info: {reason_of(error)}"
+            ) from error
+        self.info = info
+
+    def _open_anew(self, old: NativeVolume) -> None:
+        """Puts what the ``.vif`` says now in the place of ``old``; else no change is taken any more."""
+        with self._writers_waiting(old):
+            old.retire_map()
+            try:
+                opened = open_volume(
+                    self._files,
+                    default_offset_width=self.offset_width,
+                    index=self._index,
+                    append_times_above=old.stat().last_append_ns,
+                    tier=self._tier,
+                )
+            except StorageError as error:
+                self.forbid_changes(str(error))
+                raise
+            self._replace(old, opened)
+            self._gate.remark(opened)
+
     # --- the end ------------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -389,14 +492,23 @@ class Volume(NeedleAccess):
             self._native = None
             self._gate.close()
             current.close_map(durable=durable)
+            remote = remote_of(current)
+            if remote is not None:
+                remote.close()
 
-    def destroy(self, *, keep_vif: bool = False) -> None:
+    def destroy(self, *, keep_vif: bool = False, keep_remote_data: bool = False) -> None:
         """Closes the volume and removes its files (volume_write.go: Destroy).
+
+        The object of a tiered volume goes last, unless it is kept because another server uses it: a
+        crash in between leaves an object without a volume rather than a volume without its data.
 
         Raises:
             StorageError: a vacuum is running.
         """
         if self.compacting:
             raise StorageError(f"volume {self.id} is compacting")
+        remote = self.remote
         self.close()
         remove_volume_files(self._files, keep_vif=keep_vif)
+        if remote is not None and not keep_remote_data:
+            remote.remove()

@@ -2,12 +2,15 @@
 
 Theory of operation
 -------------------
-Four facts close a volume, each with its own owner; a volume takes a change when none forbids it:
+Six facts close a volume, each with its own owner; a volume takes a change when none forbids it:
 
 * *damage*: set by opening, or by an I/O error that leaves the files in doubt; taken away by opening
   the files anew; forbids writes and deletes.
 * *a mark*: set by an operator or the ``.vif``, taken away by an operator; forbids writes, and
   deletes unless it allows them.
+* *remote data*: set and taken away by opening, for a tiered volume; forbids writes.
+* *a move*: set and taken away by whoever copies the data to remote storage or back; forbids writes
+  and deletes, which the copy would not have.
 * *a replacement*: set and taken away by whoever receives a copy that will take its place; forbids
   writes and deletes, which would go with it.
 * *a full disk*: set and taken away by the watcher of the disk; forbids writes.
@@ -22,8 +25,15 @@ import threading
 
 from fastvol._cffi import volume as native
 from fastvol._cffi.volume import NativeVolume
-from fastvol.volume.opening import OpenedVolume
-from fastvol.volume.reasons import BEING_REPLACED, DISK_LOW, MARKED, ReadOnlyReason
+from fastvol.volume.opened import OpenedVolume
+from fastvol.volume.reasons import (
+    BEING_REPLACED,
+    DISK_LOW,
+    MARKED,
+    MOVING,
+    REMOTE,
+    ReadOnlyReason,
+)
 
 
 def shut_off(volume: NativeVolume) -> None:
@@ -36,6 +46,10 @@ def _is_replicated(opened: OpenedVolume) -> bool:
     return opened.super_block.replica_placement.copy_count > 1
 
 
+def _remote_reason(opened: OpenedVolume) -> ReadOnlyReason | None:
+    return None if opened.remote is None else ReadOnlyReason(REMOTE)
+
+
 class WriteGate:
     """The read-only state of one volume, applied to its C volume."""
 
@@ -45,7 +59,9 @@ class WriteGate:
         "_lock",
         "_mark",
         "_mark_allows_deletes",
+        "_moving",
         "_native",
+        "_remote",
         "_replaced",
         "_replicated",
         "_unavailable",
@@ -62,6 +78,8 @@ class WriteGate:
         self._mark_allows_deletes = opened.no_write_can_delete
         self._replicated = _is_replicated(opened)
         self._replaced: ReadOnlyReason | None = None
+        self._moving: ReadOnlyReason | None = None
+        self._remote = _remote_reason(opened)
         self._disk_low = ReadOnlyReason(DISK_LOW) if disk_space_low else None
         self._apply()
 
@@ -74,12 +92,14 @@ class WriteGate:
     def no_write_or_delete(self) -> bool:
         """Takes no change at all."""
         marked = self._mark is not None and not self._mark_allows_deletes
-        return bool(self._damage) or marked or self._replaced is not None
+        changing = self._replaced is not None or self._moving is not None
+        return bool(self._damage) or marked or changing
 
     @property
     def no_write_can_delete(self) -> bool:
-        """Takes deletes only, by its mark."""
-        return self._mark is not None and self._mark_allows_deletes
+        """Takes deletes only, by its mark or because its data is remote."""
+        marked = self._mark is not None and self._mark_allows_deletes
+        return marked or self._remote is not None
 
     @property
     def disk_space_low(self) -> bool:
@@ -89,14 +109,15 @@ class WriteGate:
     @property
     def read_only(self) -> bool:
         """Takes no writes, for whatever reason."""
-        facts = (self._mark, self._replaced, self._disk_low)
+        facts = (self._mark, self._remote, self._moving, self._replaced, self._disk_low)
         return bool(self._damage) or any(fact is not None for fact in facts)
 
     @property
     def reasons(self) -> list[ReadOnlyReason]:
         """All causes at this moment."""
         with self._lock:
-            found = [*self._damage, self._mark, self._replaced, self._disk_low]
+            others = (self._mark, self._remote, self._moving, self._replaced, self._disk_low)
+            found = [*self._damage, *others]
         return [reason for reason in found if reason is not None]
 
     def set_disk_space_low(self, low: bool) -> None:
@@ -110,6 +131,12 @@ class WriteGate:
         """Whether a copy that will take the volume's place is on its way."""
         with self._lock:
             self._replaced = ReadOnlyReason(BEING_REPLACED) if replaced else None
+            self._apply()
+
+    def set_moving(self, moving: bool) -> None:
+        """Whether the data is being copied to remote storage, or back."""
+        with self._lock:
+            self._moving = ReadOnlyReason(MOVING) if moving else None
             self._apply()
 
     def damage(self, words: str) -> None:
@@ -141,6 +168,14 @@ class WriteGate:
             self._native = opened.native
             self._replicated = _is_replicated(opened)
             self._damage = tuple(opened.damage)
+            self._remote = _remote_reason(opened)
+            self._apply()
+
+    def remark(self, opened: OpenedVolume) -> None:
+        """Takes the mark that the ``.vif`` has, in place of whatever was marked since the start."""
+        with self._lock:
+            self._mark = opened.persisted_mark
+            self._mark_allows_deletes = opened.no_write_can_delete
             self._apply()
 
     def close(self) -> None:
@@ -160,7 +195,7 @@ class WriteGate:
             flags |= native.NO_WRITE
         if self.no_write_or_delete:
             flags |= native.NO_DELETE
-        if self._unavailable:
+        if self._unavailable or self._remote is not None:
             flags |= native.NO_FAST_READ
         if self._replicated:
             flags |= native.REPLICATED

@@ -107,6 +107,7 @@ void test_guard_survives_missing_pages(void);
 void test_guard_replaces_pages_of_tables(void);
 void test_volume_cut_short_under_its_mapping(void);
 void test_volume_readers_and_writers(void);
+void test_volume_with_its_data_elsewhere(void);
 void test_serve_answers_any_pipeline_in_order(void);
 void test_serve_lets_vanished_clients_go(void);
 void test_serve_cold_reads(void);
@@ -214,6 +215,7 @@ int main(void)
     RUN(test_vacuum_does_not_exceed_its_offsets);
     RUN(test_vacuum_of_records_far_behind);
     RUN(test_volume_round_trip);
+    RUN(test_volume_with_its_data_elsewhere);
     RUN(test_volume_tombstones_of_nothing);
     RUN(test_volume_reads_metadata_alone);
     RUN(test_volume_flags_and_seal);

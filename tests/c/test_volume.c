@@ -344,3 +344,34 @@ void test_volume_readers_and_writers(void)
     for (int i = 0; i < 3; i++)
         pthread_join(readers[i], NULL);
 }
+
+void test_volume_with_its_data_elsewhere(void)
+{
+    int idx = empty_file(), kept = dup(idx);
+    fv_map *map = fv_map_new();
+    CHECK(fv_map_set(map, 1, 1, 30, NULL) >= 0 && fv_map_set(map, 2, 9, 30, NULL) >= 0);
+    fv_volume_spec spec = {.id = 7, .version = 3, .offset_width = 5, .dat_fd = empty_file(),
+                           .idx_fd = idx, .dat_size = 1001, .modified_second = 77,
+                           .dat_is_elsewhere = 1};
+    fv_counters counters = {0};
+    fv_volume *volume = fv_volume_new(&spec, map, &counters);
+    fv_read found;
+    CHECK(fv_volume_read(volume, 1, 0, &found) == FV_NEEDLE_SHORT);
+    fv_read_release(&found);
+    CHECK(put(volume, 3, "no room for it") == FV_READ_ONLY);
+    fv_write_result out;
+    CHECK(fv_volume_delete(volume, 4, 5, 0, 1, 0, &out) == FV_READ_ONLY);
+    CHECK(fv_volume_delete(volume, 1, 5, 0, 0, 0, &out) == FV_OK && out.size == 30);
+    fv_volume_reserve_for_deletes(volume);
+    int on_index;
+    CHECK(fv_volume_sync(volume, &on_index) == 0);
+    fv_volume_stat stat;
+    fv_volume_get_stat(volume, &stat);
+    CHECK(stat.dat_size == 1001 && stat.idx_size == 17 && stat.modified_second == 77);
+    CHECK(file_size(fv_volume_dat_fd(volume)) == 0);
+    static const uint8_t row[17] = {0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 255, 255, 255, 255};
+    uint8_t written[17];
+    CHECK(pread(kept, written, sizeof written, 0) == 17 && memcmp(written, row, 17) == 0);
+    close(kept);
+    fv_volume_unref(volume);
+}

@@ -85,6 +85,16 @@ def test_upstreams_tests_have_their_pairs() -> None:
         assert f"def {function}(" in source, theirs
 
 
+def test_upstreams_tests_of_remote_storage_have_their_pairs() -> None:
+    text = PARITY.split("## SeaweedFS's own tests of remote storage\n", 1)[1]
+    here = (ROOT / "tests/interop/test_upstream_remote.py").read_text()
+    pairs = re.findall(r"^\| `(Test\w+)` \| ([\w, ]+) \|$", text, re.MULTILINE)
+    assert len(pairs) == 8
+    for theirs, functions in pairs:
+        for function in functions.split(", "):
+            assert f"def {function}(" in here, theirs
+
+
 def test_statuses_are_known_and_tests_exist() -> None:
     for name, status, rest in ROW.findall(PARITY):
         assert status in STATUSES, (name, status)

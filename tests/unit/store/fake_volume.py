@@ -87,7 +87,7 @@ class FakeVolume:
     def close(self) -> None:
         self.closed = True
 
-    def destroy(self, *, keep_vif: bool = False) -> None:
+    def destroy(self, *, keep_vif: bool = False, keep_remote_data: bool = False) -> None:
         if self.compacting:
             raise StorageError(f"volume {self.id} is compacting")
         self.close()

@@ -95,7 +95,7 @@ def test_a_failed_destruction_keeps_the_volume(
     store = make_store()
     volume = add(store, 7)
 
-    def fail(*, keep_vif: bool) -> None:
+    def fail(*, keep_vif: bool, keep_remote_data: bool) -> None:
         raise StorageError("volume 7 is compacting")
 
     monkeypatch.setattr(volume, "destroy", fail)

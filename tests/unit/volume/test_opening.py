@@ -67,7 +67,7 @@ def words(volume: Volume) -> str:
         (".dat", b"\x03" * 7, "not initialized"),
         (".dat", bytes.fromhex("0300000000000010"), "extra has 0 of 16 bytes"),
         (".dat", bytes.fromhex("0300000000000005") + bytes(5), "has 13 bytes, not a multiple of 8"),
-        (".vif", b'{"files":[{"backendType":"s3"}],"version":3}', "remote storage"),
+        (".vif", b'{"files":[{"backendType":"s3"}],"version":3}', "backend storage s3. not found"),
         (".vif", b'{"version":3,"bytesOffset":6}', "bytesOffset 6 is neither 4 nor 5"),
         (".vif", b'{"version":3,"replication":"9z9"}', "Error parse volume 7 replication 9z9 : "),
     ],
