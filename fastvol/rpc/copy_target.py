@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import grpc
@@ -24,9 +25,11 @@ from fastvol.formats import disk_type as disk_types
 from fastvol.formats import file_names
 from fastvol.limits import COPY_REPORT_BYTES, MIB
 from fastvol.pb import volume_server_pb2 as pb
+from fastvol.rpc.copy_source import check_collection
 from fastvol.rpc.service import Handler
 from fastvol.rpc.source_guard import check_source
 from fastvol.rpc.status import StatusError, wrap
+from fastvol.rpc.threads import on_threads, to_the_end
 from fastvol.store.incoming import IncomingVolume
 from fastvol.volume.last_append import last_append_ns
 from fastvol.volume.received import write_chunks
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
 _METHODS: Final = pb.DESCRIPTOR.services_by_name["VolumeServer"].methods_by_name
 _VIF_BYTES_MAX: Final = MIB
 _NS: Final = 1_000_000_000
+_UINT64_MASK: Final = 2**64 - 1
 
 log = logging.getLogger(__name__)
 
@@ -102,16 +106,6 @@ class CopyTargetHandlers:
         return answer.volume_size_limit_m_b * MIB if answer.volume_preallocate else 0
 
 
-async def to_the_end(work: Callable[..., object], *arguments: object) -> None:
-    """Runs ``work`` on a thread and waits for its end, also when the caller leaves meanwhile."""
-    running = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
-    try:
-        await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait((running,))
-        raise
-
-
 class _VolumeCopy:
     """One copy."""
 
@@ -137,24 +131,22 @@ class _VolumeCopy:
         """Append time of the last record in nanoseconds."""
         before = await self._status_before()
         origin = await self._file_status()
+        check_collection(origin.collection)  # it becomes a part of file names
         is_remote = bool(origin.volume_info.files)
-        location = self._choose_location(origin, is_remote=is_remote)
+        location = await asyncio.to_thread(self._choose_location, origin, is_remote=is_remote)
         incoming = IncomingVolume(location, origin.collection, self._volume_id)
-        announced = self._store.receiving(self._volume_id)
-        await asyncio.to_thread(announced.__enter__)
-        try:
+        async with on_threads(self._store.receiving(self._volume_id)):
+            await to_the_end(incoming.begin)
             try:
                 await self._fetch_all(incoming, origin, 0 if is_remote else preallocate)
                 after = await self._status_after()
-                last_append = await asyncio.to_thread(
-                    self._settle, incoming, origin, is_remote=is_remote
+                last_append = await to_the_end(
+                    partial(self._settle, incoming, origin, is_remote=is_remote)
                 )
             except BaseException:
                 await to_the_end(incoming.discard)
                 raise
             await to_the_end(self._adopt, incoming, before, after)
-        finally:
-            await to_the_end(announced.__exit__, None, None, None)
         return last_append
 
     # --- what the source says -------------------------------------------------------------------
@@ -247,9 +239,12 @@ class _VolumeCopy:
             ignore_source_file_not_found=extension != file_names.IDX,
         )
         path = incoming.path(extension)
-        fd = await asyncio.to_thread(incoming.create, extension, reserve_bytes=reserve_bytes)
+        opened: list[int] = []
         try:
-            modified_ns = await self._receive(channel, request, fd)
+            await to_the_end(
+                lambda: opened.append(incoming.create(extension, reserve_bytes=reserve_bytes))
+            )
+            modified_ns = await self._receive(channel, request, *opened)
         except grpc.RpcError as error:
             text = f"failed to copy {extension} file: receiving {path}: {error_text(error)}"
             raise StatusError(grpc.StatusCode.UNKNOWN, text) from error
@@ -258,11 +253,12 @@ class _VolumeCopy:
                 f"failed to copy {extension} file: write file {path}: {reason_of(error)}"
             ) from error
         finally:
-            os.close(fd)
+            for fd in opened:
+                os.close(fd)
         if modified_ns:
             incoming.received(extension, modified_ns)
         else:
-            incoming.absent(extension)
+            await to_the_end(incoming.absent, extension)
 
     async def _receive(
         self, channel: grpc.aio.Channel, request: pb.CopyFileRequest, fd: int
@@ -272,17 +268,23 @@ class _VolumeCopy:
         The next piece is received while the last one is written.
         """
         at, modified_ns, target = 0, 0, COPY_REPORT_BYTES
-        writing: asyncio.Future[None] | None = None
+        writing: asyncio.Future[int] | None = None
         try:
             async with aclosing(fetch_file(channel, request)) as pieces:
                 async for piece in pieces:
                     modified_ns = piece.modified_ns or modified_ns
                     if writing is not None:
                         await writing
+                    if at + len(piece.content) > request.stop_offset:
+                        raise StorageError(
+                            f"failed to copy {request.ext} file: {self._source} sends more than "
+                            f"the {request.stop_offset} bytes that it announced"
+                        )
                     writing = asyncio.ensure_future(
-                        asyncio.to_thread(self._write, fd, at, piece.content)
+                        to_the_end(write_chunks, fd, at, (piece.content,))
                     )
                     at += len(piece.content)
+                    await asyncio.sleep(self._throttle.due(len(piece.content)))
                     if request.ext == file_names.DAT and at > target:
                         await self._send.write(pb.VolumeCopyResponse(processed_bytes=at))
                         target = at + COPY_REPORT_BYTES
@@ -290,10 +292,6 @@ class _VolumeCopy:
             if writing is not None:
                 await writing  # the descriptor is closed next
         return modified_ns
-
-    def _write(self, fd: int, at: int, content: memoryview) -> None:
-        write_chunks(fd, at, (content,))
-        self._throttle.spend(len(content))
 
     def _settle(
         self,
@@ -357,7 +355,7 @@ class _VolumeCopy:
                 )
             except (OSError, ValueError) as error:
                 log.warning("volume %d: last append time: %s", self._volume_id, reason_of(error))
-        return found or origin.dat_file_timestamp_seconds * _NS
+        return found or origin.dat_file_timestamp_seconds * _NS & _UINT64_MASK
 
     def _adopt(
         self,

@@ -94,6 +94,23 @@ class Compaction:
             self.drop()
             remove_built(volume.files)
 
+    def end(self) -> None:
+        """No other vacuum begins from here on.
+
+        Raises:
+            StorageError: one is at work.
+        """
+        with self._lock:
+            if self.busy:
+                raise StorageError(f"volume {self._volume.id} is compacting")
+            self.busy = True
+        self.drop()
+
+    def resume(self) -> None:
+        """After :meth:`end`: they may begin again."""
+        with self._lock:
+            self.busy = False
+
     def drop(self) -> None:
         """Removes what was built and not committed, if anything was."""
         vacuum, self._built = self._built, None
