@@ -314,8 +314,8 @@ class Store:
         ``preallocate`` is in bytes.  :exc:`VolumeExistsError`, :exc:`NoSpaceError`, or
         :exc:`StorageError` when its files cannot be made.
         """
-        if "/" in collection:
-            raise StorageError(f"invalid collection name {collection!r}: it would be a path")
+        if "/" in collection or "\0" in collection:
+            raise StorageError(f"invalid collection name {collection!r}: it would be no file name")
         with self._locks.hold(volume_id), self._placing:
             if self.table.find(volume_id) is not None or volume_id in self._receiving:
                 raise VolumeExistsError(f"Volume Id {volume_id} already exists!")
