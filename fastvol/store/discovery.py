@@ -136,7 +136,8 @@ def judge(files: VolumeFiles, *, mounting: bool) -> Verdict:
     an operator mounts it and it has an index of its own.
     """
     erasure_coded = any(path.exists() for path in files.everywhere([file_names.ECX]))
-    if erasure_coded and not (mounting and files.data(file_names.IDX).exists()):
+    has_index = any(path.exists() for path in files.everywhere([file_names.IDX]))
+    if erasure_coded and not (mounting and has_index):
         log.warning(
             "volume %s is not loaded: it is erasure coded, which this version cannot serve yet",
             files.data(""),

@@ -389,8 +389,8 @@ class Store:
 
         Somebody answers reads all the time.  ``note`` tells an operator what a crash broke off;
         ``check`` raises :exc:`StorageError` when it is not what was sent.  :exc:`StorageError`: the
-        old copies are as they were, or, after an error of the disk in the middle, the new one waits
-        for the next mount.
+        old copies are as they were, or, after an error of the disk in the middle, none is mounted and
+        the new one waits for the next mount.
         """
         with self._locks.hold(incoming.volume_id):
             old = self.table.copies(incoming.volume_id)
@@ -402,9 +402,17 @@ class Store:
             except StorageError:
                 incoming.discard()
                 raise
-            volume = self._put_in_place(incoming, plan)
-            for event in gone:
-                self._announce(event)
+            try:
+                volume = self._put_in_place(incoming, plan)
+            except StorageError:
+                # Their files are going: what they took from now on would go with them.
+                for copy in old:
+                    self.table.remove(copy)
+                    copy.close()
+                raise
+            finally:
+                for event in gone:
+                    self._announce(event)
             self._announce(event_of("new", volume))
         if old:
             time.sleep(REPLACED_LINGER_SECONDS)  # whoever found one of them ends its request
