@@ -185,3 +185,11 @@ def test_a_fid_that_an_error_cuts_within_a_character_has_a_result() -> None:
         BatchDeleteHandlers(Volumes()).batch_delete(pb.BatchDeleteRequest(file_ids=[fid, "7,\xe9"]))
     )
     assert [result.status for result in found.results] == [400, 400]
+
+
+def test_any_number_of_volumes_is_gone_through_in_bounded_time() -> None:
+    """Fids of so many volumes that no server has them."""
+    count = 20_000
+    batch = DeletionBatch([f"{n},0111223344" for n in range(1, count + 1)], Checking.NONE)
+    assert len(list(batch.volume_ids())) < 2000
+    assert batch.open_ones() == list(range(count))
