@@ -6,13 +6,14 @@ when a channel is dropped: weed/pb/grpc_client_server.go: GrpcDial, WithGrpcClie
 
 import asyncio
 import time
+from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any, Final
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor
 
-from fastvol.cluster.server_address import ServerAddress
+from fastvol.cluster.server_address import ServerAddress, join_host_port
 from fastvol.cluster.stub import bind
 from fastvol.errors import reason_of
 from fastvol.limits import (
@@ -29,7 +30,7 @@ REQUEST_ID_KEY: Final = "x-amz-request-id"
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 """Id of the request being handled; calls made on its behalf carry it on."""
 
-CHANNEL_OPTIONS: Final = (
+CHANNEL_OPTIONS: Final[tuple[tuple[str, int | str], ...]] = (
     ("grpc.max_receive_message_length", GRPC_MESSAGE_BYTES_MAX),
     ("grpc.max_send_message_length", GRPC_MESSAGE_BYTES_MAX),
     ("grpc.max_metadata_size", GRPC_METADATA_BYTES_MAX),
@@ -62,14 +63,23 @@ class ChannelPool:
         self._shared: dict[str, grpc.aio.Channel] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
-    def open(self, address: ServerAddress) -> grpc.aio.Channel:
+    def open(self, address: ServerAddress, resolved: Sequence[str] = ()) -> grpc.aio.Channel:
         """A channel of the caller's own, for a long stream; the caller closes it.
 
+        ``resolved`` are IP addresses to be dialled, and no others, in the name of ``address``.
         Raises InvalidRequestError for an address whose port is no number.
         """
+        target, options = address.grpc, CHANNEL_OPTIONS
+        if resolved:
+            host, _, port = target.rpartition(":")
+            options += (
+                ("grpc.default_authority", target),
+                ("grpc.ssl_target_name_override", host.strip("[]")),
+            )
+            target = _literal_target(resolved, port)
         if self._credentials is None:
-            return grpc.aio.insecure_channel(address.grpc, options=CHANNEL_OPTIONS)
-        return grpc.aio.secure_channel(address.grpc, self._credentials, options=CHANNEL_OPTIONS)
+            return grpc.aio.insecure_channel(target, options=options)
+        return grpc.aio.secure_channel(target, self._credentials, options=options)
 
     async def call(
         self,
@@ -78,9 +88,13 @@ class ChannelPool:
         request: Any,
         *,
         timeout_seconds: float | None = None,
+        via: grpc.aio.Channel | None = None,
     ) -> Any:
-        """Response of one unary ``method``; raises grpc.aio.AioRpcError and InvalidRequestError."""
-        channel = self._shared.get(address.grpc)
+        """Response of one unary ``method``; raises grpc.aio.AioRpcError and InvalidRequestError.
+
+        ``via`` is a channel of the caller's own.
+        """
+        channel = via or self._shared.get(address.grpc)
         if channel is None:
             channel = self._shared[address.grpc] = self.open(address)
         started = time.monotonic()
@@ -110,6 +124,13 @@ class ChannelPool:
             task.cancel()
         for channel in channels.values():
             await channel.close(None)
+
+
+def _literal_target(addresses: Sequence[str], port: str) -> str:
+    """For grpcio, which takes addresses of one family together: that of the first one."""
+    is_v6 = ":" in addresses[0]
+    alike = [join_host_port(one, port) for one in addresses if (":" in one) == is_v6]
+    return f"{'ipv6' if is_v6 else 'ipv4'}:{','.join(alike)}"
 
 
 def _outgoing_metadata() -> tuple[tuple[str, str], ...]:

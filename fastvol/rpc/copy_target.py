@@ -79,19 +79,24 @@ class CopyTargetHandlers:
     async def copy_volume(self, request: pb.VolumeCopyRequest, send: ReplySender) -> None:
         """Fetches a volume, mounts it, and tells the append time of its last record."""
         source = ServerAddress(request.source_data_node)
+        resolved = []
         if not self._trusts_callers:
-            await check_source(source.text, "source data node")
+            resolved = await check_source(source.text, "source data node")
         rate = request.io_byte_per_second
-        copy = _VolumeCopy(
-            self._store,
-            self._channels,
-            source,
-            request,
-            throttle=Throttle(rate if rate > 0 else self._bytes_per_second),
-            send=send,
-        )
-        preallocate = await self._preallocation()
-        last_append = await copy.run(preallocate)
+        channel = self._channels.open(source, resolved)
+        try:
+            copy = _VolumeCopy(
+                self._store,
+                self._channels,
+                channel,
+                source,
+                request,
+                throttle=Throttle(rate if rate > 0 else self._bytes_per_second),
+                send=send,
+            )
+            last_append = await copy.run(await self._preallocation())
+        finally:
+            await channel.close(None)
         await send.write(pb.VolumeCopyResponse(last_append_at_ns=last_append))
 
     async def _preallocation(self) -> int:
@@ -113,6 +118,7 @@ class _VolumeCopy:
         self,
         store: Store,
         channels: ChannelPool,
+        channel: grpc.aio.Channel,
         source: ServerAddress,
         request: pb.VolumeCopyRequest,
         *,
@@ -121,6 +127,7 @@ class _VolumeCopy:
     ) -> None:
         self._store = store
         self._channels = channels
+        self._channel = channel
         self._source = source
         self._request = request
         self._throttle = throttle
@@ -175,6 +182,7 @@ class _VolumeCopy:
             self._source,
             _METHODS["VolumeStatus"],
             pb.VolumeStatusRequest(volume_id=self._volume_id),
+            via=self._channel,
         )
         return answer
 
@@ -184,6 +192,7 @@ class _VolumeCopy:
                 self._source,
                 _METHODS["ReadVolumeFileStatus"],
                 pb.ReadVolumeFileStatusRequest(volume_id=self._volume_id),
+                via=self._channel,
             )
         except grpc.RpcError as error:
             raise wrap("read volume file status failed, ", error) from error
@@ -204,25 +213,19 @@ class _VolumeCopy:
     async def _fetch_all(
         self, incoming: IncomingVolume, origin: pb.ReadVolumeFileStatusResponse, preallocate: int
     ) -> None:
-        channel = self._channels.open(self._source)
-        try:
-            if not origin.volume_info.files:
-                await self._fetch(
-                    channel,
-                    incoming,
-                    file_names.DAT,
-                    origin,
-                    origin.dat_file_size,
-                    reserve_bytes=preallocate,
-                )
-            await self._fetch(channel, incoming, file_names.IDX, origin, origin.idx_file_size)
-            await self._fetch(channel, incoming, file_names.VIF, origin, _VIF_BYTES_MAX)
-        finally:
-            await channel.close(None)
+        if not origin.volume_info.files:
+            await self._fetch(
+                incoming,
+                file_names.DAT,
+                origin,
+                origin.dat_file_size,
+                reserve_bytes=preallocate,
+            )
+        await self._fetch(incoming, file_names.IDX, origin, origin.idx_file_size)
+        await self._fetch(incoming, file_names.VIF, origin, _VIF_BYTES_MAX)
 
     async def _fetch(
         self,
-        channel: grpc.aio.Channel,
         incoming: IncomingVolume,
         extension: str,
         origin: pb.ReadVolumeFileStatusResponse,
@@ -244,7 +247,7 @@ class _VolumeCopy:
             await to_the_end(
                 lambda: opened.append(incoming.create(extension, reserve_bytes=reserve_bytes))
             )
-            modified_ns = await self._receive(channel, request, *opened)
+            modified_ns = await self._receive(request, *opened)
         except grpc.RpcError as error:
             text = f"failed to copy {extension} file: receiving {path}: {error_text(error)}"
             raise StatusError(grpc.StatusCode.UNKNOWN, text) from error
@@ -260,9 +263,7 @@ class _VolumeCopy:
         else:
             await to_the_end(incoming.absent, extension)
 
-    async def _receive(
-        self, channel: grpc.aio.Channel, request: pb.CopyFileRequest, fd: int
-    ) -> int:
+    async def _receive(self, request: pb.CopyFileRequest, fd: int) -> int:
         """Writes what comes; the source's time of the file, 0 when it has none.
 
         The next piece is received while the last one is written.
@@ -270,7 +271,7 @@ class _VolumeCopy:
         at, modified_ns, target = 0, 0, COPY_REPORT_BYTES
         writing: asyncio.Future[int] | None = None
         try:
-            async with aclosing(fetch_file(channel, request)) as pieces:
+            async with aclosing(fetch_file(self._channel, request)) as pieces:
                 async for piece in pieces:
                     modified_ns = piece.modified_ns or modified_ns
                     if writing is not None:

@@ -49,12 +49,13 @@ class TailTargetHandlers:
     ) -> pb.VolumeTailReceiverResponse:
         """Applies what the source appended since a moment, until it has been idle for a while."""
         source = ServerAddress(request.source_volume_server)
+        resolved = []
         if not self._trusts_callers:
-            await check_source(source.text, "source volume server")
+            resolved = await check_source(source.text, "source volume server")
         volume = self._store.find_volume(request.volume_id)
         if volume is None:
             raise VolumeNotFoundError(f"receiver not found volume id {request.volume_id}")
-        channel = self._channels.open(source)
+        channel = self._channels.open(source, resolved)
         try:
             stream = bind(channel, _TAIL)(
                 pb.VolumeTailSenderRequest(
