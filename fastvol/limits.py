@@ -210,6 +210,8 @@ UNLINKED_RECHECK_SECONDS: Final = 30
 """A data file seen on the disk is not looked for again during this time."""
 COMPACTION_POLL_SECONDS: Final = 0.5
 """How often an unmount looks whether a running vacuum is over."""
+REPLACED_LINGER_SECONDS: Final = 0.2
+"""A volume whose place another one has taken is closed then: requests that found it are answered."""
 
 # --- gRPC ---------------------------------------------------------------------------------------
 GRPC_MESSAGE_BYTES_MAX: Final = 1 * GIB

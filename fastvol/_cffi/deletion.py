@@ -7,6 +7,7 @@ from typing import Any, Final
 from fastvol._cffi._core import ffi, lib
 from fastvol._cffi.volume import NativeVolume
 
+_VOLUMES_MAX: Final = 1024
 _OPEN: Final[int] = lib.FV_DELETION_OPEN
 
 
@@ -36,9 +37,13 @@ class DeletionBatch:
                 self._items[at].result = _OPEN
 
     def volume_ids(self) -> Iterator[int]:
-        """Ids of volumes that have fids to be decided; each is to be settled before the next."""
+        """Ids of volumes that have fids to be decided; each is to be settled before the next.
+
+        All fids are gone through for each, so there are not any number of them: the fids of others are
+        left to the caller.
+        """
         at = 0
-        while True:
+        for _ in range(_VOLUMES_MAX):
             at = lib.fv_deletions_next(self._items, self.count, at)
             if at == self.count:
                 return
@@ -46,6 +51,8 @@ class DeletionBatch:
             yield volume_id
             # Whatever happened to them: they are not looked at again.
             lib.fv_deletions_leave(self._items, self.count, volume_id)
+        while (at := lib.fv_deletions_next(self._items, self.count, at)) < self.count:
+            self._items[at].result = _OPEN
 
     def delete_from(self, volume: NativeVolume, volume_id: int) -> None:
         """Deletes what is of this volume; what is not common is left to the caller."""

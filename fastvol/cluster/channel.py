@@ -6,6 +6,7 @@ when a channel is dropped: weed/pb/grpc_client_server.go: GrpcDial, WithGrpcClie
 
 import asyncio
 import time
+from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ import grpc
 from google.protobuf.descriptor import MethodDescriptor
 
 from fastvol.cluster.peer_name import name_of
-from fastvol.cluster.server_address import ServerAddress
+from fastvol.cluster.server_address import ServerAddress, join_host_port
 from fastvol.cluster.stub import bind
 from fastvol.errors import reason_of
 from fastvol.limits import (
@@ -31,7 +32,7 @@ REQUEST_ID_KEY: Final = "x-amz-request-id"
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 """Id of the request being handled; calls made on its behalf carry it on."""
 
-CHANNEL_OPTIONS: Final = (
+CHANNEL_OPTIONS: Final[tuple[tuple[str, int | str], ...]] = (
     ("grpc.max_receive_message_length", GRPC_MESSAGE_BYTES_MAX),
     ("grpc.max_send_message_length", GRPC_MESSAGE_BYTES_MAX),
     ("grpc.max_metadata_size", GRPC_METADATA_BYTES_MAX),
@@ -65,23 +66,26 @@ class ChannelPool:
         self._shared: dict[str, grpc.aio.Channel] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
-    async def open(self, address: ServerAddress) -> grpc.aio.Channel:
+    async def open(self, address: ServerAddress, resolved: Sequence[str] = ()) -> grpc.aio.Channel:
         """A channel of the caller's own, for a long stream; the caller closes it.
 
         With TLS the server is asked for its certificate first, which takes a moment. Whatever is
         wrong with the server shows in the calls.
 
+        ``resolved`` are IP addresses to be dialled, and no others, in the name of ``address``.
         Raises InvalidRequestError for an address whose port is no number.
         """
-        target = address.grpc
+        target, probed, options = address.grpc, address.grpc, CHANNEL_OPTIONS
+        if resolved:
+            port = target.rpartition(":")[2]
+            options += (("grpc.default_authority", target),)
+            target, probed = _literal_target(resolved, port), join_host_port(resolved[0], port)
         if self._identities is None:
-            return grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
+            return grpc.aio.insecure_channel(target, options=options)
         identity = self._identities.current
-        name = await name_of(target, identity.probe)
+        name = await name_of(probed, identity.probe)
         expected = () if name is None else ((_EXPECTED_NAME, name),)
-        return grpc.aio.secure_channel(
-            target, identity.channel, options=(*CHANNEL_OPTIONS, *expected)
-        )
+        return grpc.aio.secure_channel(target, identity.channel, options=(*options, *expected))
 
     async def call(
         self,
@@ -90,9 +94,13 @@ class ChannelPool:
         request: Any,
         *,
         timeout_seconds: float | None = None,
+        via: grpc.aio.Channel | None = None,
     ) -> Any:
-        """Response of one unary ``method``; raises grpc.aio.AioRpcError and InvalidRequestError."""
-        channel = self._shared.get(address.grpc)
+        """Response of one unary ``method``; raises grpc.aio.AioRpcError and InvalidRequestError.
+
+        ``via`` is a channel of the caller's own.
+        """
+        channel = via or self._shared.get(address.grpc)
         if channel is None:
             opened = await self.open(address)
             channel = self._shared.setdefault(address.grpc, opened)
@@ -125,6 +133,13 @@ class ChannelPool:
             task.cancel()
         for channel in channels.values():
             await channel.close(None)
+
+
+def _literal_target(addresses: Sequence[str], port: str) -> str:
+    """For grpcio, which takes addresses of one family together: that of the first one."""
+    is_v6 = ":" in addresses[0]
+    alike = [join_host_port(one, port) for one in addresses if (":" in one) == is_v6]
+    return f"{'ipv6' if is_v6 else 'ipv4'}:{','.join(alike)}"
 
 
 def _outgoing_metadata() -> tuple[tuple[str, str], ...]:

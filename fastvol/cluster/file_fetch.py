@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from fastvol.cluster.stub import method_path
 from fastvol.errors import PeerError
-from fastvol.formats.protobuf_wire import read_fields
+from fastvol.formats.protobuf_wire import read_fields, signed
 from fastvol.pb import volume_server_pb2
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _piece(raw: bytes) -> FilePiece:
             if field == _CONTENT and isinstance(value, memoryview):
                 content = value
             elif field == _MODIFIED and isinstance(value, int):
-                modified_ns = value
+                modified_ns = signed(value)
     except ValueError as error:
         raise PeerError(f"a piece of a file cannot be read: {error}") from error
     return FilePiece(content, modified_ns)

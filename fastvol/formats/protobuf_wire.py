@@ -13,6 +13,8 @@ _LENGTH: Final = 2
 _FIXED: Final = {1: 8, 5: 4}
 _MORE: Final = 0x80
 _VARINT_BYTES_MAX: Final = 10
+_FIELDS_END: Final = 1 << 29
+_UINT64_MASK: Final = (1 << 64) - 1
 
 
 def varint(number: int) -> bytes:
@@ -42,6 +44,11 @@ def bytes_field(field: int, content: bytes) -> bytes:
     return bytes_head(field, len(content)) + content if content else b""
 
 
+def signed(number: int) -> int:
+    """An int64 as it was meant: the wire has it without its sign."""
+    return number - (1 << 64) if number >> 63 else number
+
+
 def read_fields(message: bytes) -> Iterator[tuple[int, int | memoryview]]:
     """Field numbers and values of a message: a number, or a view of the bytes.
 
@@ -53,6 +60,8 @@ def read_fields(message: bytes) -> Iterator[tuple[int, int | memoryview]]:
     while at < len(view):
         key, at = _read_varint(view, at)
         field, kind = key >> 3, key & 7
+        if not 0 < field < _FIELDS_END:
+            raise ValueError(f"{field} is no number of a field")
         if kind == _VARINT:
             number, at = _read_varint(view, at)
             yield field, number
@@ -70,5 +79,5 @@ def _read_varint(view: memoryview, at: int) -> tuple[int, int]:
         byte = view[at + index]
         number |= (byte & 0x7F) << 7 * index
         if byte < _MORE:
-            return number, at + index + 1
+            return number & _UINT64_MASK, at + index + 1
     raise ValueError("a number does not end")

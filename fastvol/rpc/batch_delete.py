@@ -68,7 +68,8 @@ class BatchDeleteHandlers:
             result.size = self._delete(file_id, check_cookie=check_cookie)
         except _DeletionError as error:
             result.status = error.status
-            result.error = str(error)
+            # A fid that is quoted may have been cut within a character.
+            result.error = str(error).encode(errors="surrogateescape").decode(errors="replace")
         else:
             # Nothing to delete, or an empty file: its tombstone is written all the same.
             gone = result.size > 0

@@ -133,7 +133,7 @@ def check_extension(extension: str) -> None:
 
 def check_collection(collection: str) -> None:
     """Raises InvalidRequestError for a name that would be a path."""
-    if collection in (".", "..") or "/" in collection or "\\" in collection:
+    if collection in (".", "..") or any(character in collection for character in "/\\\0"):
         raise InvalidRequestError(f"invalid collection {quote(collection)}")
 
 

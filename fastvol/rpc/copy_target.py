@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import grpc
@@ -25,9 +26,11 @@ from fastvol.formats import disk_type as disk_types
 from fastvol.formats import file_names
 from fastvol.limits import COPY_REPORT_BYTES, MIB, WRITE_BEHIND_BYTES
 from fastvol.pb import volume_server_pb2 as pb
+from fastvol.rpc.copy_source import check_collection
 from fastvol.rpc.service import Handler
 from fastvol.rpc.source_guard import check_source
 from fastvol.rpc.status import StatusError, wrap
+from fastvol.rpc.threads import on_threads, to_the_end
 from fastvol.store.incoming import IncomingVolume
 from fastvol.volume.last_append import last_append_ns
 from fastvol.volume.received import write_chunks
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
 _METHODS: Final = pb.DESCRIPTOR.services_by_name["VolumeServer"].methods_by_name
 _VIF_BYTES_MAX: Final = MIB
 _NS: Final = 1_000_000_000
+_UINT64_MASK: Final = 2**64 - 1
 
 log = logging.getLogger(__name__)
 
@@ -76,19 +80,24 @@ class CopyTargetHandlers:
     async def copy_volume(self, request: pb.VolumeCopyRequest, send: ReplySender) -> None:
         """Fetches a volume, mounts it, and tells the append time of its last record."""
         source = ServerAddress(request.source_data_node)
+        resolved = []
         if not self._trusts_callers:
-            await check_source(source.text, "source data node")
+            resolved = await check_source(source.text, "source data node")
         rate = request.io_byte_per_second
-        copy = _VolumeCopy(
-            self._store,
-            self._channels,
-            source,
-            request,
-            throttle=Throttle(rate if rate > 0 else self._bytes_per_second),
-            send=send,
-        )
-        preallocate = await self._preallocation()
-        last_append = await copy.run(preallocate)
+        channel = await self._channels.open(source, resolved)
+        try:
+            copy = _VolumeCopy(
+                self._store,
+                self._channels,
+                channel,
+                source,
+                request,
+                throttle=Throttle(rate if rate > 0 else self._bytes_per_second),
+                send=send,
+            )
+            last_append = await copy.run(await self._preallocation())
+        finally:
+            await channel.close(None)
         await send.write(pb.VolumeCopyResponse(last_append_at_ns=last_append))
 
     async def _preallocation(self) -> int:
@@ -103,16 +112,6 @@ class CopyTargetHandlers:
         return answer.volume_size_limit_m_b * MIB if answer.volume_preallocate else 0
 
 
-async def to_the_end(work: Callable[..., object], *arguments: object) -> None:
-    """Runs ``work`` on a thread and waits for its end, also when the caller leaves meanwhile."""
-    running = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
-    try:
-        await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait((running,))
-        raise
-
-
 class _VolumeCopy:
     """One copy."""
 
@@ -120,6 +119,7 @@ class _VolumeCopy:
         self,
         store: Store,
         channels: ChannelPool,
+        channel: grpc.aio.Channel,
         source: ServerAddress,
         request: pb.VolumeCopyRequest,
         *,
@@ -128,6 +128,7 @@ class _VolumeCopy:
     ) -> None:
         self._store = store
         self._channels = channels
+        self._channel = channel
         self._source = source
         self._request = request
         self._throttle = throttle
@@ -138,24 +139,22 @@ class _VolumeCopy:
         """Append time of the last record in nanoseconds."""
         before = await self._status_before()
         origin = await self._file_status()
+        check_collection(origin.collection)  # it becomes a part of file names
         is_remote = bool(origin.volume_info.files)
-        location = self._choose_location(origin, is_remote=is_remote)
+        location = await asyncio.to_thread(self._choose_location, origin, is_remote=is_remote)
         incoming = IncomingVolume(location, origin.collection, self._volume_id)
-        announced = self._store.receiving(self._volume_id)
-        await asyncio.to_thread(announced.__enter__)
-        try:
+        async with on_threads(self._store.receiving(self._volume_id)):
+            await to_the_end(incoming.begin)
             try:
                 await self._fetch_all(incoming, origin, 0 if is_remote else preallocate)
                 after = await self._status_after()
-                last_append = await asyncio.to_thread(
-                    self._settle, incoming, origin, is_remote=is_remote
+                last_append = await to_the_end(
+                    partial(self._settle, incoming, origin, is_remote=is_remote)
                 )
             except BaseException:
                 await to_the_end(incoming.discard)
                 raise
             await to_the_end(self._adopt, incoming, before, after)
-        finally:
-            await to_the_end(announced.__exit__, None, None, None)
         return last_append
 
     # --- what the source says -------------------------------------------------------------------
@@ -184,6 +183,7 @@ class _VolumeCopy:
             self._source,
             _METHODS["VolumeStatus"],
             pb.VolumeStatusRequest(volume_id=self._volume_id),
+            via=self._channel,
         )
         return answer
 
@@ -193,6 +193,7 @@ class _VolumeCopy:
                 self._source,
                 _METHODS["ReadVolumeFileStatus"],
                 pb.ReadVolumeFileStatusRequest(volume_id=self._volume_id),
+                via=self._channel,
             )
         except grpc.RpcError as error:
             raise wrap("read volume file status failed, ", error) from error
@@ -213,25 +214,19 @@ class _VolumeCopy:
     async def _fetch_all(
         self, incoming: IncomingVolume, origin: pb.ReadVolumeFileStatusResponse, preallocate: int
     ) -> None:
-        channel = await self._channels.open(self._source)
-        try:
-            if not origin.volume_info.files:
-                await self._fetch(
-                    channel,
-                    incoming,
-                    file_names.DAT,
-                    origin,
-                    origin.dat_file_size,
-                    reserve_bytes=preallocate,
-                )
-            await self._fetch(channel, incoming, file_names.IDX, origin, origin.idx_file_size)
-            await self._fetch(channel, incoming, file_names.VIF, origin, _VIF_BYTES_MAX)
-        finally:
-            await channel.close(None)
+        if not origin.volume_info.files:
+            await self._fetch(
+                incoming,
+                file_names.DAT,
+                origin,
+                origin.dat_file_size,
+                reserve_bytes=preallocate,
+            )
+        await self._fetch(incoming, file_names.IDX, origin, origin.idx_file_size)
+        await self._fetch(incoming, file_names.VIF, origin, _VIF_BYTES_MAX)
 
     async def _fetch(
         self,
-        channel: grpc.aio.Channel,
         incoming: IncomingVolume,
         extension: str,
         origin: pb.ReadVolumeFileStatusResponse,
@@ -248,9 +243,12 @@ class _VolumeCopy:
             ignore_source_file_not_found=extension != file_names.IDX,
         )
         path = incoming.path(extension)
-        fd = await asyncio.to_thread(incoming.create, extension, reserve_bytes=reserve_bytes)
+        opened: list[int] = []
         try:
-            modified_ns = await self._receive(channel, request, fd)
+            await to_the_end(
+                lambda: opened.append(incoming.create(extension, reserve_bytes=reserve_bytes))
+            )
+            modified_ns = await self._receive(request, *opened)
         except grpc.RpcError as error:
             text = f"failed to copy {extension} file: receiving {path}: {error_text(error)}"
             raise StatusError(grpc.StatusCode.UNKNOWN, text) from error
@@ -259,15 +257,14 @@ class _VolumeCopy:
                 f"failed to copy {extension} file: write file {path}: {reason_of(error)}"
             ) from error
         finally:
-            os.close(fd)
+            for fd in opened:
+                os.close(fd)
         if modified_ns:
             incoming.received(extension, modified_ns)
         else:
-            incoming.absent(extension)
+            await to_the_end(incoming.absent, extension)
 
-    async def _receive(
-        self, channel: grpc.aio.Channel, request: pb.CopyFileRequest, fd: int
-    ) -> int:
+    async def _receive(self, request: pb.CopyFileRequest, fd: int) -> int:
         """Writes what comes; the source's time of the file, 0 when it has none.
 
         The next piece is received while the last one is written.
@@ -275,15 +272,19 @@ class _VolumeCopy:
         at, modified_ns, target = 0, 0, COPY_REPORT_BYTES
         writing: asyncio.Future[None] | None = None
         try:
-            async with aclosing(fetch_file(channel, request)) as pieces:
+            async with aclosing(fetch_file(self._channel, request)) as pieces:
                 async for piece in pieces:
                     modified_ns = piece.modified_ns or modified_ns
                     if writing is not None:
                         await writing
-                    writing = asyncio.ensure_future(
-                        asyncio.to_thread(self._write, fd, at, piece.content)
-                    )
+                    if at + len(piece.content) > request.stop_offset:
+                        raise StorageError(
+                            f"failed to copy {request.ext} file: {self._source} sends more than "
+                            f"the {request.stop_offset} bytes that it announced"
+                        )
+                    writing = asyncio.ensure_future(to_the_end(_write, fd, at, piece.content))
                     at += len(piece.content)
+                    await asyncio.sleep(self._throttle.due(len(piece.content)))
                     if request.ext == file_names.DAT and at > target:
                         await self._send.write(pb.VolumeCopyResponse(processed_bytes=at))
                         target = at + COPY_REPORT_BYTES
@@ -291,13 +292,6 @@ class _VolumeCopy:
             if writing is not None:
                 await writing  # the descriptor is closed next
         return modified_ns
-
-    def _write(self, fd: int, at: int, content: memoryview) -> None:
-        end = write_chunks(fd, at, (content,))
-        step = at // WRITE_BEHIND_BYTES
-        if end // WRITE_BEHIND_BYTES > step:
-            write_behind(fd, step * WRITE_BEHIND_BYTES, WRITE_BEHIND_BYTES)
-        self._throttle.spend(len(content))
 
     def _settle(
         self,
@@ -363,8 +357,8 @@ class _VolumeCopy:
                 log.warning("volume %d: last append time: %s", self._volume_id, reason_of(error))
         if is_remote:
             # To the end of that second: there is nothing newer, and a tail could write nothing.
-            return (origin.dat_file_timestamp_seconds + 1) * _NS - 1
-        return found or origin.dat_file_timestamp_seconds * _NS
+            return ((origin.dat_file_timestamp_seconds + 1) * _NS - 1) & _UINT64_MASK
+        return found or origin.dat_file_timestamp_seconds * _NS & _UINT64_MASK
 
     def _adopt(
         self,
@@ -396,3 +390,11 @@ class _VolumeCopy:
 
 def _counts(status: pb.VolumeStatusResponse) -> tuple[int, int]:
     return status.file_count, status.file_deleted_count
+
+
+def _write(fd: int, at: int, content: memoryview) -> None:
+    """Writes a piece; what is complete goes to the disk while the rest is on its way."""
+    end = write_chunks(fd, at, (content,))
+    step = at // WRITE_BEHIND_BYTES
+    if end // WRITE_BEHIND_BYTES > step:
+        write_behind(fd, step * WRITE_BEHIND_BYTES, WRITE_BEHIND_BYTES)

@@ -2,7 +2,8 @@
 ReceiveFile, checkVolumeFileExtension, checkVolumeCollection.
 
 Failures are told within an answer that says OK, and what was written of the file is removed.  Other
-than upstream, the files that a mounted volume has in use are refused: they would be cut off under it.
+than upstream, no file is taken that a volume here has or may have in use, or that would have it removed
+at the next start: anybody may send files, also who is not on the white list.
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ from fastvol.formats.durable_file import sync_directory
 from fastvol.pb import volume_server_pb2 as pb
 from fastvol.rpc.copy_source import check_collection, check_extension, volume_file
 from fastvol.rpc.service import Handler
-from fastvol.volume.files import DERIVED_MAPS
+from fastvol.volume.files import DATA_SIDE, INCOMING_SUFFIX, INDEX_SIDE
 
 if TYPE_CHECKING:
     from fastvol.rpc.streams import RequestReceiver
     from fastvol.store.store import Store
 
-_IN_USE = frozenset((file_names.DAT, file_names.IDX, file_names.VIF, *DERIVED_MAPS))
+_OF_VOLUMES = frozenset((*DATA_SIDE, *INDEX_SIDE, INCOMING_SUFFIX))
+_OF_SHARDS = _OF_VOLUMES - {file_names.VIF}
+"""What erasure-coded volumes do not have; the ``.vif`` they share with the volume that they come from."""
 _STAGED_SUFFIX = ".copying"
 """Of a file for a volume that is not mounted; whoever sent it has it renamed later."""
 _FILE_MODE = 0o666
@@ -82,7 +85,7 @@ class ReceiveFileHandlers:
             return self._shard_path(info)
         volume = self._store.find_volume(info.volume_id)
         if volume is not None:
-            if info.ext in _IN_USE:
+            if info.ext in _OF_VOLUMES:
                 raise InvalidRequestError(
                     f"volume {info.volume_id} is mounted and has its {info.ext} file in use; "
                     "unmount before ReceiveFile"
@@ -100,6 +103,8 @@ class ReceiveFileHandlers:
         return location.directory / (base + info.ext + _STAGED_SUFFIX)
 
     def _shard_path(self, info: pb.ReceiveFileInfo) -> Path:
+        if info.ext in _OF_SHARDS:
+            raise InvalidRequestError(f"an erasure-coded volume has no {info.ext} file")
         locations = self._store.locations
         if info.disk_id >= len(locations):
             raise InvalidRequestError(

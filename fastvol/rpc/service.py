@@ -93,6 +93,11 @@ def _guarded(
             return None
         if iscoroutinefunction(handler):
             return as_bytes(await handler(request))
+        if isinstance(request, RequestReceiver):
+            try:
+                return as_bytes(await asyncio.to_thread(handler, request))
+            finally:
+                request.drop()
         return as_bytes(await asyncio.to_thread(handler, request))
 
     async def call(raw: Any, context: Context) -> bytes | None:

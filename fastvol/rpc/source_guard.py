@@ -7,8 +7,8 @@ from fastvol.rpc.status import wrap
 from fastvol.security.address_guard import checked_target
 
 
-async def check_source(source: str, named: str) -> None:
-    """Refuses the address of a server that a caller must not have this one dial.
+async def check_source(source: str, named: str) -> list[str]:
+    """Refuses a server that a caller must not have this one dial; the addresses to dial, of others.
 
     Args:
         source: as the caller gave it.
@@ -18,6 +18,6 @@ async def check_source(source: str, named: str) -> None:
         StatusError
     """
     try:
-        await checked_target(source)
+        return await checked_target(source)
     except FastvolError as error:
         raise wrap(f"invalid {named} {source}: ", error) from error

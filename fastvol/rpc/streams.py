@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import grpc
 
 from fastvol.errors import ClientGoneError
 from fastvol.limits import KIB
 
-_NOTICE_SECONDS: Final = 0.005
+_NOTICE_SECONDS: Final = 0.02
+_LOOP_CHECK_SECONDS: Final = 1.0
 _BATCH_BYTES: Final = 512 * KIB
 _BATCH_MESSAGES: Final = 256
+
+T = TypeVar("T")
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -62,8 +65,11 @@ class ReplySender:
         messages = [as_bytes(reply) for reply in replies]
         if not self.flush():
             return False
-        self._under_way = asyncio.run_coroutine_threadsafe(self._write_all(messages), self._loop)
-        return True
+        try:
+            self._under_way = _submit(self._write_all(messages), self._loop)
+        except RuntimeError:
+            self._gone.set()
+        return not self._gone.is_set()
 
     def send_each(self, replies: Iterable[Reply]) -> bool:
         """Sends any number of replies, as they are made; False when the caller has gone."""
@@ -82,7 +88,7 @@ class ReplySender:
         """Waits for what was handed over; False when the caller has gone."""
         if self._under_way is not None and not self._gone.is_set():
             try:
-                self._under_way.result()
+                _wait(self._under_way, self._loop)
             except BaseException:  # whatever it is, nothing reaches the caller any more
                 self._gone.set()
             self._under_way = None
@@ -111,6 +117,11 @@ class RequestReceiver:
         self._context = context
         self._decode = decode
         self._loop = asyncio.get_running_loop()
+        self._gone = asyncio.Event()
+
+    def drop(self) -> None:
+        """The call is over: what looks like the end of its requests may be that of its caller."""
+        self._gone.set()
 
     def __iter__(self) -> Iterator[Any]:
         """Every request until the caller's last one.
@@ -126,9 +137,8 @@ class RequestReceiver:
             yield self._decode(raw)
 
     def _next(self) -> bytes | None:
-        reading = asyncio.run_coroutine_threadsafe(self._read(), self._loop)
         try:
-            return reading.result()
+            return _wait(_submit(self._read(), self._loop), self._loop)
         except ClientGoneError:
             raise
         except BaseException as error:
@@ -139,7 +149,29 @@ class RequestReceiver:
         if raw is not grpc.aio.EOF:  # type: ignore[attr-defined]
             return raw  # type: ignore[no-any-return]
         # A caller that vanished ends its stream as well, and is known to have vanished a step later.
-        await asyncio.sleep(_NOTICE_SECONDS)
-        if self._context.cancelled():
-            raise ClientGoneError("context canceled")
-        return None
+        try:
+            await asyncio.wait_for(self._gone.wait(), _NOTICE_SECONDS)
+        except TimeoutError:
+            return None
+        raise ClientGoneError("context canceled")
+
+
+def _submit(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> Future[T]:
+    """Has the loop do it.  :exc:`RuntimeError`: it has been closed."""
+    try:
+        return asyncio.run_coroutine_threadsafe(work, loop)
+    except BaseException:
+        work.close()
+        raise
+
+
+def _wait(future: Future[T], loop: asyncio.AbstractEventLoop) -> T:
+    """The result; :exc:`ClientGoneError` when the loop has been closed without one."""
+    while True:
+        try:
+            return future.result(_LOOP_CHECK_SECONDS)
+        except TimeoutError:
+            if future.done():
+                return future.result()
+            if loop.is_closed():
+                raise ClientGoneError("the server has stopped") from None

@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+import grpc
+
 from fastvol.cluster.channel import ChannelPool
 from fastvol.cluster.server_address import ServerAddress
 from fastvol.cluster.stub import bind
@@ -18,6 +20,7 @@ from fastvol.limits import MIB
 from fastvol.pb import volume_server_pb2 as pb
 from fastvol.rpc.service import Handler
 from fastvol.rpc.source_guard import check_source
+from fastvol.rpc.threads import to_the_end
 from fastvol.volume.received import RecordAssembler, apply_record
 
 if TYPE_CHECKING:
@@ -46,12 +49,13 @@ class TailTargetHandlers:
     ) -> pb.VolumeTailReceiverResponse:
         """Applies what the source appended since a moment, until it has been idle for a while."""
         source = ServerAddress(request.source_volume_server)
+        resolved = []
         if not self._trusts_callers:
-            await check_source(source.text, "source volume server")
+            resolved = await check_source(source.text, "source volume server")
         volume = self._store.find_volume(request.volume_id)
         if volume is None:
             raise VolumeNotFoundError(f"receiver not found volume id {request.volume_id}")
-        channel = await self._channels.open(source)
+        channel = await self._channels.open(source, resolved)
         try:
             stream = bind(channel, _TAIL)(
                 pb.VolumeTailSenderRequest(
@@ -74,9 +78,19 @@ class _Follower:
         self._assembler = RecordAssembler()
         self._batch: list[pb.VolumeTailSenderResponse] = []
         self._size = 0
+        self._version = 0
 
     async def follow(self, stream: Any) -> None:
-        messages = aiter(stream)
+        """To its end; what came before an error of the sender's is applied."""
+        try:
+            await self._take_all(aiter(stream))
+        except grpc.RpcError:
+            await self._apply_batch()
+            raise
+        await self._apply_batch()
+        await to_the_end(self._apply_rest)
+
+    async def _take_all(self, messages: Any) -> None:
         pending: asyncio.Future[Any] | None = None
         try:
             while True:
@@ -88,12 +102,11 @@ class _Follower:
                     continue
                 message, pending = pending.result(), None
                 if message is None:
-                    break
+                    return
                 self._batch.append(message)
                 self._size += len(message.needle_body)
                 if self._size >= _BATCH_BYTES or len(self._batch) >= _BATCH_MESSAGES:
                     await self._apply_batch()
-            await self._apply_batch()
         finally:
             if pending is not None:
                 pending.cancel()
@@ -101,12 +114,19 @@ class _Follower:
     async def _apply_batch(self) -> None:
         batch, self._batch, self._size = self._batch, [], 0
         if batch:
-            await asyncio.to_thread(self._apply, batch)
+            await to_the_end(self._apply, batch)
 
     def _apply(self, batch: list[pb.VolumeTailSenderResponse]) -> None:
         for message in batch:
+            self._version = message.version
             record = self._assembler.add(
                 message.needle_header, message.needle_body, is_last=message.is_last_chunk
             )
             if record is not None:
                 apply_record(self._volume, record, message.version)
+
+    def _apply_rest(self) -> None:
+        """A sender that ends within a record: what is whole counts, as upstream."""
+        record = self._assembler.rest()
+        if record is not None:
+            apply_record(self._volume, record, self._version)

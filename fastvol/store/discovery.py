@@ -18,7 +18,13 @@ from fastvol.errors import reason_of
 from fastvol.formats import file_names, volume_info
 from fastvol.formats.file_names import parse_base_name
 from fastvol.formats.super_block import SUPER_BLOCK_BYTES
-from fastvol.volume.files import DATA_SIDE, INDEX_SIDE, VolumeFiles, remove_files
+from fastvol.volume.files import (
+    DATA_SIDE,
+    INCOMING_MARKER,
+    INDEX_SIDE,
+    VolumeFiles,
+    remove_files,
+)
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +101,11 @@ def is_erasure_coded(files: VolumeFiles) -> bool:
     )
 
 
+def is_awaiting_its_place(files: VolumeFiles) -> bool:
+    """Whether another volume came whole, and has not got its place and these names yet."""
+    return (files.incoming().directory / INCOMING_MARKER).exists()
+
+
 def has_shards(directory: Path, volume_id: int) -> bool:
     """Whether a directory has a shard, with content, of this volume of any collection.
 
@@ -125,11 +136,15 @@ def judge(files: VolumeFiles, *, mounting: bool) -> Verdict:
     an operator mounts it and it has an index of its own.
     """
     erasure_coded = any(path.exists() for path in files.everywhere([file_names.ECX]))
-    if erasure_coded and not (mounting and files.data(file_names.IDX).exists()):
+    has_index = any(path.exists() for path in files.everywhere([file_names.IDX]))
+    if erasure_coded and not (mounting and has_index):
         log.warning(
             "volume %s is not loaded: it is erasure coded, which this version cannot serve yet",
             files.data(""),
         )
+        return Verdict.SKIP
+    if is_awaiting_its_place(files):
+        log.error("volume %s is not loaded: it is replaced only in part", files.data(""))
         return Verdict.SKIP
     if files.data(file_names.NOTE).exists():
         return Verdict.UNFINISHED

@@ -11,7 +11,7 @@ from fastvol.formats import disk_type
 from fastvol.store.directory_lock import DirectoryLock
 from fastvol.store.directory_uuid import directory_uuid
 from fastvol.store.free_space import DiskStatus, SpaceWatch, disk_status
-from fastvol.volume.files import INCOMING_SUFFIX, VolumeFiles, remove_files
+from fastvol.volume.files import INCOMING_MARKER, INCOMING_SUFFIX, VolumeFiles, remove_files
 
 if TYPE_CHECKING:
     from fastvol.store.options import LocationOptions
@@ -61,10 +61,16 @@ class DiskLocation:
             ) from error
 
     def remove_leftovers(self) -> None:
-        """Removes files that copies from other servers have left when they broke off."""
-        for directory in {self.directory, self.index_directory}:
+        """Removes what copies from other servers have left when they broke off.  :exc:`OSError`.
+
+        What is complete and could not be put in its place stays.
+        """
+        kept = set()
+        for directory in (self.directory, self.index_directory):
             with os.scandir(directory) as entries:
-                remove_files(Path(e.path) for e in entries if e.name.endswith(INCOMING_SUFFIX))
+                names = [e.name for e in entries if e.name.endswith(INCOMING_SUFFIX)]
+            kept |= {name for name in names if (directory / name / INCOMING_MARKER).exists()}
+            remove_files(directory / name for name in names if name not in kept)
 
     def close(self) -> None:
         """Gives the directory up."""

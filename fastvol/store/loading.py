@@ -30,6 +30,7 @@ from fastvol.store.discovery import (
     judge,
     remove_unfinished,
 )
+from fastvol.store.incoming import finish_replacement, interrupted_replacements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,6 +56,10 @@ class DamagedVolume:
     since: float = field(default_factory=time.time)
 
 
+def _leave_as_it_is(volume: Volume) -> None:
+    """Nobody has anything to say about volumes that are loaded."""
+
+
 class VolumeLoader:
     """Opens volumes and puts them into the table."""
 
@@ -64,8 +69,11 @@ class VolumeLoader:
         locks: KeyedLocks,
         open_volume: OpenVolume,
         usual_offset_width: Callable[[], int],
+        prepare: Callable[[Volume], None] = _leave_as_it_is,
     ) -> None:
+        """``prepare`` gets every volume, under the lock of its id, before anybody finds it."""
         self._table = table
+        self._prepare = prepare
         self._locks = locks
         self._open_volume = open_volume
         self._usual_offset_width = usual_offset_width
@@ -143,8 +151,11 @@ class VolumeLoader:
     ) -> Volume | None:
         """Loads one volume that an operator named; None when there is nothing to load.
 
-        ``collection`` is a hint where to look first.
+        ``collection`` is a hint where to look first.  A replacement that an error broke off is ended.
         """
+        for files in interrupted_replacements(location):
+            if files.volume_id == volume_id:
+                finish_replacement(files)
         found = find_volume(location.directory, volume_id, collection)
         if not found:
             return None
@@ -172,10 +183,21 @@ class VolumeLoader:
 
     def register(self, location: DiskLocation, volume: Volume) -> None:
         """Puts an open volume of a location into the table."""
-        volume.disk_id = location.disk_id
-        volume.disk_type = location.disk_type
-        volume.disk_space_low = location.space.low
+        _belongs_to(location, volume)
+        self._prepare(volume)
         self._table.add(volume)
+
+    def replace(self, location: DiskLocation, collection: str, volume_id: int) -> Volume | None:
+        """Loads a volume whose files are new, in the place of every copy in the table.
+
+        None when it cannot be loaded: then those are in the table as before.
+        """
+        found = FoundVolume(volume_id, collection)
+        volume = self._load_one(location, found, self._usual_offset_width(), mounting=True)
+        if volume is not None:
+            _belongs_to(location, volume)
+            self._table.replace(volume)
+        return volume
 
     def _load_one(
         self, location: DiskLocation, found: FoundVolume, offset_width: int, *, mounting: bool
@@ -210,6 +232,12 @@ class VolumeLoader:
         log.error("new volume %s error %s", path, reason)
         with self._damaged_lock:
             self._damaged[path] = DamagedVolume(path, reason)
+
+
+def _belongs_to(location: DiskLocation, volume: Volume) -> None:
+    volume.disk_id = location.disk_id
+    volume.disk_type = location.disk_type
+    volume.disk_space_low = location.space.low
 
 
 def _tells_offset_width(files: VolumeFiles) -> bool:

@@ -24,10 +24,15 @@ from fastvol.errors import (
     reason_of,
 )
 from fastvol.formats import file_names, volume_info
-from fastvol.limits import DISK_CHECK_SECONDS, OFFSET_WIDTH_DEFAULT
+from fastvol.limits import (
+    DISK_CHECK_SECONDS,
+    OFFSET_WIDTH_DEFAULT,
+    REPLACED_LINGER_SECONDS,
+)
 from fastvol.remote.tier import Tier
 from fastvol.store.discovery import find_volume
 from fastvol.store.disk_location import DiskLocation
+from fastvol.store.incoming import finish_replacement, interrupted_replacements
 from fastvol.store.keyed_locks import KeyedLocks
 from fastvol.store.loading import DamagedVolume, VolumeLoader
 from fastvol.store.placement import Placement
@@ -48,14 +53,14 @@ from fastvol.store.volume_table import VolumeTable
 from fastvol.volume.volume import Volume
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from fastvol.formats.replica_placement import ReplicaPlacement
     from fastvol.formats.ttl import TTL
     from fastvol.store.factories import CreateVolume, OpenVolume
     from fastvol.store.free_space import DiskStatus
-    from fastvol.store.incoming import IncomingVolume
+    from fastvol.store.incoming import IncomingVolume, Replacement
     from fastvol.store.options import StoreOptions
 
 __all__ = [
@@ -107,6 +112,7 @@ class Store:
         self.table = VolumeTable()
         self.tier = Tier()
         """Where volumes may lie that are on remote storage, as the master announces it."""
+        self._open_volume = open_volume or partial(Volume.open, index=options.index, tier=self.tier)
         self._create_volume = create_volume or partial(Volume.create, index=options.index)
         self._locks = KeyedLocks()
         self._placing = threading.Lock()
@@ -115,8 +121,9 @@ class Store:
         self._loader = VolumeLoader(
             self.table,
             self._locks,
-            open_volume or partial(Volume.open, index=options.index, tier=self.tier),
+            self._open_volume,
             self.usual_offset_width,
+            self._prepare_loaded,
         )
         self._flagging = threading.Lock()
         self._remover = VolumeRemover(
@@ -140,12 +147,23 @@ class Store:
             for location in self.locations:
                 location.open()
                 undo.callback(location.close)
-                location.remove_leftovers()
+            self._finish_copies()
             self.state.load()
             undo.callback(self._remover.close_all)
             self.load_new_volumes()
             undo.pop_all()
         self._watcher.start()
+
+    def _finish_copies(self) -> None:
+        """What copies from other servers have left: what is complete gets its place first."""
+        try:
+            for location in self.locations:
+                for files in interrupted_replacements(location):
+                    finish_replacement(files)
+            for location in self.locations:
+                location.remove_leftovers()
+        except OSError as error:
+            raise StorageError(f"cannot list a data directory: {reason_of(error)}") from error
 
     def _refuse_twins(self) -> None:
         seen: dict[tuple[int, int], DiskLocation] = {}
@@ -300,8 +318,8 @@ class Store:
         ``preallocate`` is in bytes.  :exc:`VolumeExistsError`, :exc:`NoSpaceError`, or
         :exc:`StorageError` when its files cannot be made.
         """
-        if "/" in collection:
-            raise StorageError(f"invalid collection name {collection!r}: it would be a path")
+        if "/" in collection or "\0" in collection:
+            raise StorageError(f"invalid collection name {collection!r}: it would be no file name")
         with self._locks.hold(volume_id), self._placing:
             if self.table.find(volume_id) is not None or volume_id in self._receiving:
                 raise VolumeExistsError(f"Volume Id {volume_id} already exists!")
@@ -363,44 +381,95 @@ class Store:
                 for volume in self.table.copies(volume_id):
                     volume.set_being_replaced(False)
 
+    def _prepare_loaded(self, volume: Volume) -> None:
+        """One that is mounted while its successor is on its way would lose what it takes."""
+        if volume.id in self._receiving:
+            volume.set_being_replaced(True)
+
     def adopt_volume(
         self, incoming: IncomingVolume, note: str, check: Callable[[Volume], None]
     ) -> None:
         """Mounts a volume that came whole, in the place of every copy that is here, and announces it.
 
-        ``note`` tells an operator what a crash broke off; ``check`` raises :exc:`StorageError` when
-        what was mounted is not what was sent.  :exc:`StorageError`: whatever failed, either the old
-        copies are as they were or the volume is not here any more.
+        Somebody answers reads all the time.  ``note`` tells an operator what a crash broke off;
+        ``check`` raises :exc:`StorageError` when it is not what was sent.  :exc:`StorageError`: the
+        old copies are as they were, or, after an error of the disk in the middle, none is mounted and
+        the new one waits for the next mount.
         """
-        volume_id = incoming.volume_id
-        with self._locks.hold(volume_id):
-            if self.table.find(volume_id) is not None:
-                try:
-                    self.delete_volume(volume_id, keep_remote_data=True)
-                except StorageError as error:
-                    raise StorageError(
-                        f"failed to delete existing volume {volume_id}: {error}"
-                    ) from error
-            incoming.put_in_place(note)
+        with self._locks.hold(incoming.volume_id):
+            old = self.table.copies(incoming.volume_id)
+            gone = [event_of("deleted", volume) for volume in old]
             try:
-                volume = self._mount_checked(incoming, check)
+                self._open_where_it_lies(incoming, check)
+                with self._retired(old):
+                    plan = incoming.declare_complete(note, [volume.files for volume in old])
             except StorageError:
-                incoming.remove_placed()
+                incoming.discard()
                 raise
+            try:
+                volume = self._put_in_place(incoming, plan)
+            except StorageError:
+                # Their files are going: what they took from now on would go with them.
+                for copy in old:
+                    self.table.remove(copy)
+                    copy.close()
+                raise
+            finally:
+                for event in gone:
+                    self._announce(event)
             self._announce(event_of("new", volume))
+        if old:
+            time.sleep(REPLACED_LINGER_SECONDS)  # whoever found one of them ends its request
+        for volume in old:
+            volume.close()
 
-    def _mount_checked(self, incoming: IncomingVolume, check: Callable[[Volume], None]) -> Volume:
-        volume_id = incoming.volume_id
-        volume = self._loader.mount(incoming.location, volume_id, incoming.files.collection)
-        if volume is None:
-            damage = self._loader.damage_of(volume_id)
-            raise StorageError(damage or f"volume {volume_id} not found on disk")
+    def _open_where_it_lies(
+        self, incoming: IncomingVolume, check: Callable[[Volume], None]
+    ) -> None:
+        staged = incoming.staged
+        volume = self._open_volume(
+            staged.directory,
+            staged.index_directory,
+            staged.collection,
+            staged.volume_id,
+            default_offset_width=self.usual_offset_width(),
+        )
         try:
             check(volume)
-        except StorageError:
-            self.table.remove(volume)
+        finally:
             volume.close()
+
+    @contextmanager
+    def _retired(self, old: Sequence[Volume]) -> Iterator[None]:
+        """They go on serving if what is done within cannot be done."""
+        done = []
+        try:
+            for volume in old:
+                volume.retire()
+                done.append(volume)
+            yield
+        except BaseException:
+            for volume in done:
+                try:
+                    volume.revive()
+                    self.table.refresh(volume)
+                except StorageError as error:
+                    log.error("volume %d: %s", volume.id, error)
             raise
+
+    def _put_in_place(self, incoming: IncomingVolume, plan: Replacement) -> Volume:
+        files = incoming.files
+        try:
+            plan.put_in_place(files)
+        except OSError as error:
+            raise StorageError(
+                f"put volume {files.volume_id} in place: {reason_of(error)}; "
+                "the next mount goes on with it"
+            ) from error
+        volume = self._loader.replace(incoming.location, files.collection, files.volume_id)
+        if volume is None:
+            damage = self._loader.damage_of(files.volume_id)
+            raise StorageError(damage or f"volume {files.volume_id} not found on disk")
         return volume
 
     # --- removing -----------------------------------------------------------------------------

@@ -75,6 +75,14 @@ class VolumeTable:
             disk[volume.id] = volume
             self._serve_first(volume)
 
+    def replace(self, volume: Volume) -> None:
+        """Takes a volume in, in the place of every copy of its id: one of them serves all the time."""
+        with self._lock:
+            for disk in self._by_disk.values():
+                disk.pop(volume.id, None)
+            self._by_disk.setdefault(volume.disk_id, {})[volume.id] = volume
+            self._serve_first(volume)
+
     def remove(self, volume: Volume) -> bool:
         """Takes a volume out; False when it was not there."""
         with self._lock:

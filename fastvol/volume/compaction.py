@@ -104,11 +104,28 @@ class Compaction:
         Raises:
             StorageError: one is at work.
         """
-        with self._at_work() as mine:
-            if not mine:
-                raise StorageError(f"volume {self._volume.id} is compacting")
-            self.drop()
+        self.end()
+        try:
             yield
+        finally:
+            self.resume()
+
+    def end(self) -> None:
+        """No other vacuum begins from here on.
+
+        Raises:
+            StorageError: one is at work.
+        """
+        with self._lock:
+            if self.busy:
+                raise StorageError(f"volume {self._volume.id} is compacting")
+            self.busy = True
+        self.drop()
+
+    def resume(self) -> None:
+        """After :meth:`end`: they may begin again."""
+        with self._lock:
+            self.busy = False
 
     def drop(self) -> None:
         """Removes what was built and not committed, if anything was."""

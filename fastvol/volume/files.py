@@ -23,7 +23,9 @@ DERIVED_MAPS: Final = (".sdx", ".ldb", ".rdb")
 """Built from the index, by any server, and only good for the index that they were built from."""
 INDEX_SIDE: Final = (".idx", ".idx.tmp", ".cpx", ".cpldb", ".sdx.tmp", *DERIVED_MAPS)
 INCOMING_SUFFIX: Final = ".incoming"
-"""Of a file that another server is sending, until the whole volume is here."""
+"""Of the directory with the files that another server is sending, until the whole volume is here."""
+INCOMING_MARKER: Final = "complete"
+"""In such a directory: the volume is whole, and comes in the place of what is here."""
 LEFTOVERS: Final = (".note", ".unavailable", ".cpd", ".cpx", ".cpc", ".idx.tmp", ".cpldb")
 """What an earlier volume of the same id may have left, and what would harm a new one."""
 
@@ -84,6 +86,16 @@ class VolumeFiles:
             for extension in extensions
             for directory in directories
         ]
+
+    def incoming(self) -> "VolumeFiles":
+        """Where a volume that will have these names is received."""
+        name = self.base + INCOMING_SUFFIX
+        return VolumeFiles.of(
+            self.directory / name,
+            self.configured_index_directory / name,
+            self.collection,
+            self.volume_id,
+        )
 
     def with_index_beside_data(self) -> "VolumeFiles":
         """The same volume with its index in the data directory."""

@@ -2,16 +2,20 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from fastvol.formats.durable_file import FILE_MODE, sync_directory
 from fastvol.volume.files import DERIVED_MAPS, VolumeFiles, remove_files, storage_errors
 
 
 @contextmanager
-def replaced_index(files: VolumeFiles) -> Iterator[int]:
+def replaced_index(files: VolumeFiles, stale: Iterable[Path] | None = None) -> Iterator[int]:
     """Yields the descriptor of the new index, written aside; it replaces the old one at the end.
+
+    Args:
+        stale: maps that are not of the new index; None: those in every directory.
 
     Raises:
         OSError: the old index is still there, as after any error within.
@@ -25,7 +29,7 @@ def replaced_index(files: VolumeFiles) -> Iterator[int]:
         finally:
             os.close(fd)
         # Other servers would take their maps of the old index for maps of this one.
-        remove_files(files.everywhere(DERIVED_MAPS))
+        remove_files(files.everywhere(DERIVED_MAPS) if stale is None else stale)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -39,7 +43,13 @@ def copy_index(files: VolumeFiles, to: VolumeFiles) -> None:
     Raises:
         StorageError: nothing is changed.
     """
-    with storage_errors(files), replaced_index(to) as fd, files.index(".idx").open("rb") as source:
+    # The maps beside the old index are its own, and open until it goes.
+    stale = [to.index(extension) for extension in DERIVED_MAPS]
+    with (
+        storage_errors(files),
+        replaced_index(to, stale) as fd,
+        files.index(".idx").open("rb") as source,
+    ):
         with os.fdopen(fd, "wb", closefd=False) as target:
             shutil.copyfileobj(source, target)
         shutil.copystat(source.name, to.index(".idx.tmp"))

@@ -24,7 +24,14 @@ from typing import Final
 
 from fastvol._cffi.scan import ScanResult, ScanStop, find_record, scan_to_index
 from fastvol.errors import DiskIOError, NeedleCorruptedError, StorageError, reason_of
-from fastvol.formats.needle import Needle, decode, decode_header
+from fastvol.formats.needle import (
+    SIZE_MAX,
+    TIMED_VERSION,
+    Needle,
+    actual_size,
+    decode,
+    decode_header,
+)
 from fastvol.formats.super_block import SUPER_BLOCK_BYTES
 from fastvol.limits import OFFSET_WIDTH_DEFAULT
 from fastvol.volume.files import VolumeFiles, open_file
@@ -54,19 +61,40 @@ class RecordAssembler:
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
+        self._bytes_left = 0
 
     def add(self, header: bytes, body: bytes, *, is_last: bool) -> bytes | None:
-        """The whole record when this was its last piece; None before, and for a heartbeat."""
+        """The whole record when this was its last piece; None before, and for a heartbeat.
+
+        Raises:
+            NeedleCorruptedError: there are more bytes than the header says.
+        """
         if not header:
             return None
         if not self._pieces:
             self._pieces.append(header)
+            self._bytes_left = _bytes_behind(header)
         self._pieces.append(body)
-        if not is_last:
-            return None
+        self._bytes_left -= len(body)
+        if self._bytes_left < 0:
+            raise NeedleCorruptedError(
+                f"a record does not end where its header says: {header.hex()}"
+            )
+        return self.rest() if is_last else None
+
+    def rest(self) -> bytes | None:
+        """What was not told to be whole, if there is anything."""
         record = b"".join(self._pieces)
         self._pieces.clear()
-        return record
+        return record or None
+
+
+def _bytes_behind(header: bytes) -> int:
+    """The most that a record of any version has behind its header."""
+    decoded = decode_header(header)
+    if decoded is None or decoded.size > SIZE_MAX:
+        raise NeedleCorruptedError(f"{header.hex()} is no header of a record")
+    return actual_size(decoded.size, TIMED_VERSION) - len(header)
 
 
 def apply_record(volume: Volume, record: bytes, version: int = 0) -> Applied:
@@ -86,7 +114,10 @@ def apply_record(volume: Volume, record: bytes, version: int = 0) -> Applied:
     header = decode_header(record)
     if header is None:
         raise NeedleCorruptedError(f"a record of {len(record)} bytes has no header")
-    needle = decode(record, header.size, version or _DEFAULT_VERSION)
+    version = version or _DEFAULT_VERSION
+    if not 1 <= version <= TIMED_VERSION:
+        raise NeedleCorruptedError(f"records of version {version} are not supported")
+    needle = decode(record, header.size, version)
     if len(needle.data):
         done = volume.write(needle, check_cookie=False)
         return Applied.UNCHANGED if done.unchanged else Applied.WRITTEN

@@ -26,11 +26,16 @@ class Throttle:
 
     def spend(self, n_bytes: int) -> None:
         """Accounts for work done, and waits until it was allowed to be done."""
+        seconds = self.due(n_bytes)
+        if seconds > 0:
+            self._sleep(seconds)
+
+    def due(self, n_bytes: int) -> float:
+        """The same for who waits by other means: seconds to be waited, 0 for none."""
         if not self.bytes_per_second or n_bytes <= 0:
-            return
+            return 0.0
         now = self._clock()
         cost = n_bytes / self.bytes_per_second
         # What was not used up to now is gone, except for the time that this work itself took.
         self._paid_until = max(self._paid_until + cost, now)
-        if self._paid_until > now:
-            self._sleep(self._paid_until - now)
+        return self._paid_until - now

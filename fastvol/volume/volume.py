@@ -200,6 +200,18 @@ class Volume(NeedleAccess):
         finally:
             native.resume()
 
+    def _open_anew(self, old: NativeVolume, files: VolumeFiles) -> None:
+        """Goes over to files that hold what ``old`` holds; its writers are waiting."""
+        opened = open_volume(
+            files,
+            default_offset_width=self.offset_width,
+            index=self._index,
+            for_writing=not self._must_reopen,
+            append_times_above=old.stat().last_append_ns,
+            tier=self._tier,
+        )
+        self._replace(old, opened)
+
     def _replace(self, old: NativeVolume, opened: OpenedVolume) -> None:
         """Puts files that were opened anew in the place of ``old``, whose writers are waiting."""
         self._gate.replace(opened)
@@ -270,15 +282,7 @@ class Volume(NeedleAccess):
         old.retire_map()
         try:
             remove_index(files)
-            opened = open_volume(
-                moved,
-                default_offset_width=self.offset_width,
-                index=self._index,
-                for_writing=not self._must_reopen,
-                append_times_above=old.stat().last_append_ns,
-                tier=self._tier,
-            )
-            self._replace(old, opened)
+            self._open_anew(old, moved)
         except BaseException as error:
             text = f"its index could not be moved: {error}"
             self.forbid_changes(text)
@@ -359,14 +363,7 @@ class Volume(NeedleAccess):
         try:
             vacuum.swap()
             self._swap_unfinished = False
-            opened = open_volume(
-                self._files,
-                default_offset_width=self.offset_width,
-                index=self._index,
-                for_writing=not self._must_reopen,
-                append_times_above=old.stat().last_append_ns,
-            )
-            self._replace(old, opened)
+            self._open_anew(old, self._files)
         except BaseException as error:
             # The names may be those of the new files now: whatever it was that failed, the old ones
             # must not take a change any more.
@@ -415,7 +412,7 @@ class Volume(NeedleAccess):
             self._save_info((*before.files, file))
             try:
                 self._tier = tier
-                self._open_anew(old)
+                self._open_as_told(old)
             except StorageError as error:
                 self._save_info(tuple(before.files))
                 raise StorageError(
@@ -432,7 +429,7 @@ class Volume(NeedleAccess):
             old = self.native
             self._save_info(tuple(self.info.files[1:]))
             try:
-                self._open_anew(old)
+                self._open_as_told(old)
             except StorageError as error:
                 path = self._files.data(".dat")
                 raise StorageError(
@@ -454,7 +451,7 @@ class Volume(NeedleAccess):
             ) from error
         self.info = info
 
-    def _open_anew(self, old: NativeVolume) -> None:
+    def _open_as_told(self, old: NativeVolume) -> None:
         """Puts what the ``.vif`` says now in the place of ``old``; else no change is taken any more."""
         with self._writers_waiting(old):
             old.retire_map()
@@ -473,6 +470,42 @@ class Volume(NeedleAccess):
             self._gate.remark(opened)
 
     # --- the end ------------------------------------------------------------------------------
+
+    def retire(self) -> None:
+        """Makes way for another volume of the same names; reads are answered as before until closed.
+
+        For a volume that is being replaced, and takes no change.
+
+        Raises:
+            StorageError: a vacuum is at work, or there is no memory; then nothing has changed.
+        """
+        with self._admin_lock:
+            current = self.native
+            self._compaction.end()
+            try:
+                current.retire_map()
+            except BaseException:
+                self._compaction.resume()
+                raise
+
+    def revive(self) -> None:
+        """After :meth:`retire`: it stays.
+
+        Raises:
+            StorageError: its files cannot be opened anew; it takes no change.
+        """
+        with self._admin_lock:
+            old = self.native
+            self._compaction.resume()
+            if self._index.kind == "memory":
+                return
+            with self._writers_waiting(old):
+                try:
+                    self._open_anew(old, self._files)
+                except BaseException as error:
+                    text = f"its map could not be opened anew: {error}"
+                    self.forbid_changes(text)
+                    raise StorageError(f"volume {self.id}: {text}") from error
 
     def close(self) -> None:
         """Ends writes, syncs and lets go of the files; responses under way are finished."""

@@ -121,3 +121,20 @@ def test_a_stub_knows_exactly_the_methods_of_its_service() -> None:
         assert stub.Ping is stub.Ping
         with pytest.raises(AttributeError, match=r"master_pb\.Seaweed has no method Pong"):
             _ = stub.Pong
+
+
+def test_a_name_that_was_resolved_before_is_not_resolved_again() -> None:
+    """Whoever answers for it could say something else the second time."""
+
+    async def body() -> None:
+        async with FakeMaster() as master:
+            pool = ChannelPool()
+            master.unary["Ping"] = pong
+            named = ServerAddress(f"no-such-host.invalid:1.{master.grpc_port}")
+            channel = pool.open(named, ["127.0.0.1", "::1", "127.0.0.1"])
+            answer = await pool.call(named, PING, master_pb2.PingRequest(), via=channel)
+            assert answer.start_time_ns == 7
+            assert not pool._shared
+            await channel.close(None)
+
+    asyncio.run(body())

@@ -177,3 +177,19 @@ def test_a_volume_that_refuses_leaves_all_to_the_caller(tmp_path: Path) -> None:
     assert [(r.status, r.error) for r in response.results] == [(500, "volume 1 is read only")]
     assert tombstones(volume) == before
     volume.close()
+
+
+def test_a_fid_that_an_error_cuts_within_a_character_has_a_result() -> None:
+    fid = "\xfeg\x98,\U0010c218\xc7\x96c\xaf\x9f(;"
+    found = pb.BatchDeleteResponse.FromString(
+        BatchDeleteHandlers(Volumes()).batch_delete(pb.BatchDeleteRequest(file_ids=[fid, "7,\xe9"]))
+    )
+    assert [result.status for result in found.results] == [400, 400]
+
+
+def test_any_number_of_volumes_is_gone_through_in_bounded_time() -> None:
+    """Fids of so many volumes that no server has them."""
+    count = 20_000
+    batch = DeletionBatch([f"{n},0111223344" for n in range(1, count + 1)], Checking.NONE)
+    assert len(list(batch.volume_ids())) < 2000
+    assert batch.open_ones() == list(range(count))

@@ -109,3 +109,49 @@ def test_a_configured_maximum_is_not_adjusted(
     store.volume_size_limit = MIB
     assert not store.adjust_volume_max()
     assert store.locations[0].max_volume_count == 3
+
+
+def test_a_copied_volume_may_take_the_place_of_the_one_that_is_there(
+    make_store: MakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make_store(disks=2, maximum=1)
+    add(store, 1)
+    add(store, 2)
+    assert store.find_free_location("", 2) is store.locations[1]
+    assert store.find_free_location("", 3) is None
+    free_space(store, monkeypatch, MIB)
+    assert store.find_free_location("", 2, MIB - 1) is store.locations[1]
+    assert store.find_free_location("", 2, MIB) is None
+    assert store.find_free_location("", 2, 2**64 - 1) is None
+
+
+def test_a_staged_volume_goes_where_no_shard_of_it_lies(make_store: MakeStore) -> None:
+    store = make_store(disks=3, maximum=4)
+    add(store, 1)
+    add(store, 2)
+    directories = [location.directory for location in store.locations]
+    assert store.find_staging_location("", 9) is store.locations[2]
+    (directories[2] / "c_9.ec31").write_bytes(b"x")
+    (directories[1] / "9.ec00").touch()  # without content it is none
+    (directories[0] / "9.ec32").write_bytes(b"x")  # and neither is this
+    assert store.find_staging_location("", 9) is store.locations[0]
+    assert store.find_staging_location("", 8) is store.locations[2]
+    assert store.find_staging_location("ssd", 9) is None
+    directories[0].rename(directories[0].with_name("gone"))
+    assert store.find_staging_location("", 9) is store.locations[1]
+    directories[0].with_name("gone").rename(directories[0])
+
+
+def test_shards_go_beside_their_index_else_on_a_hard_disk(make_store: MakeStore) -> None:
+    store = make_store(types="ssd,hdd,ssd", maximum=2)
+    assert store.find_shard_location("c", 9) is store.locations[1]
+    (store.locations[2].directory / "c_9.ecx").write_bytes(b"x")
+    assert store.find_shard_location("c", 9) is store.locations[2]
+    assert store.find_shard_location("", 9) is store.locations[1]
+    store.locations[1].space.low = True
+    store.locations[2].space.unavailable = True
+    assert store.find_shard_location("c", 9) is store.locations[0]
+    for volume_id in (1, 2):
+        add(store, volume_id, disk_type="ssd")
+    store.locations[2].space.unavailable = False
+    assert store.find_shard_location("c", 9) is store.locations[2]
