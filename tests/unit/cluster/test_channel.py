@@ -131,7 +131,7 @@ def test_a_name_that_was_resolved_before_is_not_resolved_again() -> None:
             pool = ChannelPool()
             master.unary["Ping"] = pong
             named = ServerAddress(f"no-such-host.invalid:1.{master.grpc_port}")
-            channel = pool.open(named, ["127.0.0.1", "::1", "127.0.0.1"])
+            channel = await pool.open(named, ["127.0.0.1", "::1", "127.0.0.1"])
             answer = await pool.call(named, PING, master_pb2.PingRequest(), via=channel)
             assert answer.start_time_ns == 7
             assert not pool._shared
