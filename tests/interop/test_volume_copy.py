@@ -8,6 +8,7 @@ is one of the two.
 from __future__ import annotations
 
 import random
+import resource
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -357,6 +358,22 @@ def test_a_source_without_end_does_not_fill_the_disk(target: Target, script: Mak
     volume_id = target.old_volume()
     code, text, _ = target.copy(volume_id, script(endless=True))
     assert (code, "more than the" in text) == ("UNKNOWN", True), text
+    target.holds_old(volume_id)
+
+
+def test_a_disk_that_takes_no_more_ends_the_copy(target: Target, script: MakeScript) -> None:
+    """By a limit of the process: as on a full disk, a write is refused in the middle of the file."""
+    volume_id = target.old_volume()
+    data = (script().files[".dat"] or b"") + bytes(8 * _MIB)
+    pid = target.server.running.pid
+    before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (3 * _MIB, before[1]))
+    try:
+        code, text, _ = target.copy(volume_id, script({".dat": data}))
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+    assert code == "UNKNOWN"
+    assert "failed to copy .dat file: write file" in text
     target.holds_old(volume_id)
 
 
