@@ -63,7 +63,8 @@ def test_volume_fsck(cluster: Mixed) -> None:
         printed = cluster.shell(f"volume.fsck -v -volumeId {volume_id} -cutoffTimeAgo 0s")
     found = re.search(rf"volume:{volume_id}\s+entries:(\d+)\s+orphan:(\d+)", printed)
     assert found is not None, printed
-    assert (int(found[1]), int(found[2])) == (len(orphans), len(orphans))
+    # The file's own chunk may have been assigned to this volume, too.
+    assert int(found[2]) == len(orphans) <= int(found[1])
 
 
 def test_volume_scrub(cluster: Mixed) -> None:

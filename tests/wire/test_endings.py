@@ -131,6 +131,6 @@ def test_stopping_ends_every_connection_and_every_thread(tmp_path: Path) -> None
         time.sleep(0.2)
         began = time.monotonic()
     assert time.monotonic() - began < 3
-    assert set(threading.enumerate()) == before
+    assert set(threading.enumerate()) <= before  # others may have ended theirs meanwhile
     for sock in sockets:
         sock.close()
