@@ -122,8 +122,7 @@ def _storage_flags() -> list[Flag]:
             "maintenanceMBps",
             "int",
             0,
-            "byte rate of copies between servers; 0: no limit",
-            _NOT_BUILT,
+            "byte rate of copies between servers and of scrubs in MB/s; 0: no limit",
         ),
     ]
 
