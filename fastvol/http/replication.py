@@ -200,8 +200,8 @@ class Replication:
                 await one(targets[0])  # most volumes have two copies, and a group costs something
             else:
                 await _all_at_once(one(address) for address in targets)
-        except ReplicationError as error:
-            failure = str(error)
+        except Exception as error:
+            failure = str(error) or type(error).__name__
             raise
         finally:
             self.observer.done(operation, time.monotonic() - began, failure)
