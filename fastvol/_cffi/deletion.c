@@ -1,5 +1,7 @@
 #include "deletion.h"
 
+#include "protobuf.h"
+
 #include <string.h>
 
 #define COOKIE_DIGITS 8
@@ -126,34 +128,6 @@ void fv_deletions_leave(fv_deletion *items, size_t count, uint32_t volume_id)
 #define FIELD_SIZE 0x20
 #define FIELD_RESULTS 0x0a
 
-static size_t varint_size(uint64_t value)
-{
-    size_t size = 1;
-    while (value >= 0x80) {
-        value >>= 7;
-        size++;
-    }
-    return size;
-}
-
-static uint8_t *put_varint(uint8_t *out, uint64_t value)
-{
-    while (value >= 0x80) {
-        *out++ = (uint8_t)(value | 0x80);
-        value >>= 7;
-    }
-    *out++ = (uint8_t)value;
-    return out;
-}
-
-static uint8_t *put_bytes(uint8_t *out, uint8_t field, const char *bytes, size_t length)
-{
-    *out++ = field;
-    out = put_varint(out, length);
-    memcpy(out, bytes, length);
-    return out + length;
-}
-
 typedef struct {
     unsigned status;
     const char *error;
@@ -177,16 +151,16 @@ static outcome outcome_of(const fv_deletion *item)
 
 static size_t field_size(size_t length)
 {
-    return length == 0 ? 0 : 1 + varint_size(length) + length;
+    return length == 0 ? 0 : 1 + fv_varint_size(length) + length;
 }
 
 static size_t result_size(const fv_deletion *item, size_t fid_length)
 {
     outcome found = outcome_of(item);
-    size_t size = field_size(fid_length) + 1 + varint_size(found.status);
+    size_t size = field_size(fid_length) + 1 + fv_varint_size(found.status);
     size += field_size(strlen(found.error));
     if (found.status == STATUS_ACCEPTED)
-        size += 1 + varint_size((uint32_t)item->size);
+        size += 1 + fv_varint_size((uint32_t)item->size);
     return size;
 }
 
@@ -194,17 +168,12 @@ static uint8_t *put_result(uint8_t *out, const fv_deletion *item, const char *fi
 {
     outcome found = outcome_of(item);
     *out++ = FIELD_RESULTS;
-    out = put_varint(out, result_size(item, length));
-    if (length != 0)
-        out = put_bytes(out, FIELD_FILE_ID, fid, length);
-    *out++ = FIELD_STATUS;
-    out = put_varint(out, found.status);
-    if (found.error[0] != '\0')
-        out = put_bytes(out, FIELD_ERROR, found.error, strlen(found.error));
-    if (found.status == STATUS_ACCEPTED) {
-        *out++ = FIELD_SIZE;
-        out = put_varint(out, (uint32_t)item->size);
-    }
+    out = fv_put_varint(out, result_size(item, length));
+    out = fv_put_bytes(out, FIELD_FILE_ID, fid, length);
+    out = fv_put_number(out, FIELD_STATUS, found.status);
+    out = fv_put_bytes(out, FIELD_ERROR, found.error, strlen(found.error));
+    if (found.status == STATUS_ACCEPTED)
+        out = fv_put_number(out, FIELD_SIZE, (uint32_t)item->size);
     return out;
 }
 
@@ -214,7 +183,7 @@ size_t fv_deletions_write(const char *text, const fv_deletion *items, size_t fro
     size_t size = 0;
     for (size_t at = from; at < to; at++) {
         size_t body = result_size(&items[at], items[at].text_length);
-        size += 1 + varint_size(body) + body;
+        size += 1 + fv_varint_size(body) + body;
     }
     for (size_t at = from; at < to && size <= capacity; at++)
         out = put_result(out, &items[at], text + items[at].text_at, items[at].text_length);

@@ -1,6 +1,7 @@
 #include "messages.h"
 
 #include "file_bytes.h"
+#include "protobuf.h"
 
 #include <errno.h>
 #include <string.h>
@@ -8,7 +9,6 @@
 #define WINDOW 65536 /* read at once */
 #define FIELDS_MAX 96 /* keys, lengths and numbers of one message */
 
-/* Protobuf keys: field number and wire type. */
 #define LIVE_VOLUME_ID 0x08
 #define LIVE_NEEDLE_ID 0x10
 #define LIVE_COOKIE 0x18
@@ -22,35 +22,6 @@
 #define TAIL_BODY 0x12
 #define TAIL_IS_LAST 0x18
 #define TAIL_VERSION 0x20
-
-static uint8_t *put_varint(uint8_t *out, uint64_t value)
-{
-    while (value >= 0x80) {
-        *out++ = (uint8_t)(value | 0x80);
-        value >>= 7;
-    }
-    *out++ = (uint8_t)value;
-    return out;
-}
-
-/* As proto3: nothing for 0. */
-static uint8_t *put_number(uint8_t *out, uint8_t key, uint64_t value)
-{
-    if (value == 0)
-        return out;
-    *out++ = key;
-    return put_varint(out, value);
-}
-
-static uint8_t *put_bytes(uint8_t *out, uint8_t key, const uint8_t *bytes, size_t length)
-{
-    if (length == 0)
-        return out;
-    *out++ = key;
-    out = put_varint(out, length);
-    memcpy(out, bytes, length);
-    return out + length;
-}
 
 /* The form in which a checksum is told (weed/storage/needle/crc.go: Value). */
 static uint32_t masked(uint32_t checksum)
@@ -148,17 +119,17 @@ void fv_messages_live(fv_volume *volume, int dat_fd, uint32_t volume_id, const f
             if (bytes == NULL)
                 return;
         }
-        uint8_t *end = put_number(out + at, LIVE_VOLUME_ID, volume_id);
-        end = put_number(end, LIVE_NEEDLE_ID, record->id);
-        end = put_number(end, LIVE_COOKIE, record->cookie);
+        uint8_t *end = fv_put_number(out + at, LIVE_VOLUME_ID, volume_id);
+        end = fv_put_number(end, LIVE_NEEDLE_ID, record->id);
+        end = fv_put_number(end, LIVE_COOKIE, record->cookie);
         if (bytes != NULL)
-            end = put_bytes(end, LIVE_BLOB, bytes + record->data_at, record->data_size);
-        end = put_number(end, LIVE_COMPRESSED, record->flags & FV_NEEDLE_COMPRESSED);
-        end = put_number(end, LIVE_LAST_MODIFIED, record->last_modified);
-        end = put_number(end, LIVE_CRC, masked(record->checksum));
+            end = fv_put_bytes(end, LIVE_BLOB, bytes + record->data_at, record->data_size);
+        end = fv_put_number(end, LIVE_COMPRESSED, record->flags & FV_NEEDLE_COMPRESSED);
+        end = fv_put_number(end, LIVE_LAST_MODIFIED, record->last_modified);
+        end = fv_put_number(end, LIVE_CRC, masked(record->checksum));
         if (bytes != NULL) {
-            end = put_bytes(end, LIVE_NAME, bytes + record->name_at, record->name_size);
-            end = put_bytes(end, LIVE_MIME, bytes + record->mime_at, record->mime_size);
+            end = fv_put_bytes(end, LIVE_NAME, bytes + record->name_at, record->name_size);
+            end = fv_put_bytes(end, LIVE_MIME, bytes + record->mime_at, record->mime_size);
         }
         at = (size_t)(end - out);
         ends[result->count++] = (uint32_t)at;
@@ -179,11 +150,11 @@ void fv_messages_tail(int dat_fd, int version, const fv_record *records, size_t 
             record_bytes(&near, record, out + at + record->length + FIELDS_MAX, result);
         if (bytes == NULL)
             return;
-        uint8_t *end = put_bytes(out + at, TAIL_HEADER, bytes, FV_NEEDLE_HEADER);
-        end = put_bytes(end, TAIL_BODY, bytes + FV_NEEDLE_HEADER,
+        uint8_t *end = fv_put_bytes(out + at, TAIL_HEADER, bytes, FV_NEEDLE_HEADER);
+        end = fv_put_bytes(end, TAIL_BODY, bytes + FV_NEEDLE_HEADER,
                         (size_t)record->length - FV_NEEDLE_HEADER);
-        end = put_number(end, TAIL_IS_LAST, 1);
-        end = put_number(end, TAIL_VERSION, (uint64_t)version);
+        end = fv_put_number(end, TAIL_IS_LAST, 1);
+        end = fv_put_number(end, TAIL_VERSION, (uint64_t)version);
         at = (size_t)(end - out);
         ends[result->count++] = (uint32_t)at;
     }
