@@ -5,7 +5,7 @@ weed/storage/needle/crc.go: Value.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import grpc
 
@@ -14,15 +14,13 @@ from fastvol.errors import (
     NeedleNotFoundError,
     VolumeNotFoundError,
 )
+from fastvol.formats.needle import legacy_checksum
 from fastvol.pb import volume_server_pb2 as pb
 from fastvol.rpc.service import Handler
 from fastvol.rpc.status import StatusError
 
 if TYPE_CHECKING:
     from fastvol.store.store import Store
-
-_CRC_MASK_DELTA: Final = 0xA282EAD8
-_UINT32_MASK: Final = 0xFFFFFFFF
 
 
 class NeedleHandlers:
@@ -54,12 +52,6 @@ class NeedleHandlers:
             cookie=needle.cookie,
             size=needle.size,
             last_modified=needle.last_modified,
-            crc=masked_crc(needle.checksum),
+            crc=legacy_checksum(needle.checksum),
             ttl=str(needle.ttl),
         )
-
-
-def masked_crc(checksum: int) -> int:
-    """The form in which gRPC replies give a stored CRC-32C: rotated by 15 and offset."""
-    rotated = (checksum >> 15 | checksum << 17) & _UINT32_MASK
-    return rotated + _CRC_MASK_DELTA & _UINT32_MASK

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from fastvol.errors import StorageError, VolumeNotFoundError
+from fastvol.formats.needle import legacy_checksum
 from fastvol.observability.counts import Counts, Total
 from fastvol.pb import volume_server_pb2 as pb
-from fastvol.rpc.needle import masked_crc
 from fastvol.rpc.service import Handler
 from fastvol.rpc.status import wrap
 from fastvol.rpc.volumes import mounted_volume
@@ -58,7 +58,7 @@ class NeedleRecordHandlers:
         return pb.ReadNeedleMetaResponse(
             cookie=needle.cookie,
             last_modified=needle.last_modified,
-            crc=masked_crc(needle.checksum),
+            crc=legacy_checksum(needle.checksum),
             ttl=str(needle.ttl) if needle.has_ttl else "",
             append_at_ns=needle.append_at_ns,
         )

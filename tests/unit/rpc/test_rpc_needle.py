@@ -7,9 +7,9 @@ import pytest
 from rpc_fakes import Node, needle
 
 from fastvol.errors import DiskIOError, NeedleCorruptedError, VolumeReadOnlyError
+from fastvol.formats.needle import legacy_checksum
 from fastvol.formats.ttl import TTL
 from fastvol.pb import volume_server_pb2 as pb
-from fastvol.rpc.needle import masked_crc
 
 Code = grpc.StatusCode
 FID = "1,01637037d6"
@@ -168,4 +168,4 @@ def test_needle_status_refusals(
     [(0x0A5358F2, 1416036222), (0xC99465AA, 1842904576), (0, 2726488792)],
 )
 def test_checksums_are_masked_as_upstream_masks_them(stored: int, masked: int) -> None:
-    assert masked_crc(stored) == masked
+    assert legacy_checksum(stored) == masked
