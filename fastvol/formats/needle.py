@@ -131,6 +131,11 @@ class NeedleHeader(NamedTuple):
     key: int
     size: int
 
+    @property
+    def signed_size(self) -> int:
+        """The size as upstream's messages print it."""
+        return self.size - 2**32 if self.size > SIZE_MAX else self.size
+
 
 def decode_header(stored: "ReadableBuffer") -> NeedleHeader | None:
     """The header of a record that begins with ``stored``; None when that ends early."""

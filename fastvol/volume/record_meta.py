@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from fastvol.errors import NeedleCorruptedError, SizeMismatchError
 from fastvol.formats.file_id import hex_of_hex
-from fastvol.formats.needle import HEADER_BYTES, SIZE_MAX, actual_size, decode, decode_header
+from fastvol.formats.needle import HEADER_BYTES, actual_size, decode, decode_header
 
 if TYPE_CHECKING:
     from fastvol.formats.needle import Needle
@@ -35,11 +35,10 @@ def meta_at(read: ReadData, offset: int, size: int, version: int) -> tuple[Needl
     prefix = _all_of(read, offset, DATA_AT)
     header = decode_header(prefix)
     assert header is not None
-    found_size = header.size - 2**32 if header.size > SIZE_MAX else header.size
-    if found_size != size:
+    if header.signed_size != size:
         key = hex_of_hex(header.key)
         raise SizeMismatchError(
-            f"size mismatch for entry at offset {offset}: found id {key} size {found_size}, "
+            f"size mismatch for entry at offset {offset}: found id {key} size {header.signed_size}, "
             f"expected size {size}"
         )
     data_size = int.from_bytes(prefix[HEADER_BYTES:]) if size and version > 1 else 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fastvol.errors import DiskIOError, NeedleCorruptedError, StorageError, reason_of
-from fastvol.formats.needle import SIZE_MAX, actual_size, decode_header
+from fastvol.formats.needle import actual_size, decode_header
 from fastvol.volume.record_meta import meta_at
 
 if TYPE_CHECKING:
@@ -75,8 +75,7 @@ def write_record(volume: NeedleAccess, key: int, size: int, record: bytes) -> Wr
         )
     if header.size != size:
         raise StorageError(
-            f"needle {key} size {size} does not match its blob header size "
-            f"{header.size - 2**32 if header.size > SIZE_MAX else header.size}"
+            f"needle {key} size {size} does not match its blob header size {header.signed_size}"
         )
     length = actual_size(size, volume.version)
     if len(record) != length:
