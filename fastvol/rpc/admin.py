@@ -17,11 +17,11 @@ from fastvol.errors import (
     VolumeExistsError,
     VolumeNotFoundError,
 )
-from fastvol.formats.go_numbers import quote
 from fastvol.formats.replica_placement import ReplicaPlacement
 from fastvol.formats.ttl import TTL
 from fastvol.pb import volume_server_pb2 as pb
 from fastvol.rpc.gates import Gates
+from fastvol.rpc.go_message import go_text
 from fastvol.rpc.service import Handler
 from fastvol.rpc.status import wrap
 
@@ -96,7 +96,7 @@ class AdminHandlers:
 
         The volume is unmounted meanwhile, and the master hears of both.
         """
-        asked = _text_of(request)
+        asked = go_text(request)
         try:
             ReplicaPlacement.parse(request.replication)
         except ValueError as error:
@@ -188,13 +188,3 @@ class AdminHandlers:
     async def _tell_master(self, identity: VolumeIdentity, *, read_only: bool) -> None:
         if self._masters is not None:
             await self._masters.notify_read_only(identity, read_only=read_only)
-
-
-def _text_of(request: pb.VolumeConfigureRequest) -> str:
-    """A request as Go prints it."""
-    fields = []
-    if request.volume_id:
-        fields.append(f"volume_id:{request.volume_id}")
-    if request.replication:
-        fields.append(f"replication:{quote(request.replication)}")
-    return "  ".join(fields)

@@ -23,7 +23,6 @@ from fastvol.errors import (
     VolumeReadOnlyError,
 )
 from fastvol.formats.file_id import format_file_id
-from fastvol.formats.go_numbers import quote
 from fastvol.formats.needle import SIZE_MAX, Needle
 from fastvol.limits import REMOTE_CONCURRENCY_MAX
 from fastvol.pb import volume_server_pb2 as pb
@@ -31,6 +30,7 @@ from fastvol.remote.backends import concurrency
 from fastvol.remote.bucket import Bucket
 from fastvol.remote.object_read import read_object
 from fastvol.remote.object_types import endpoint_of, s3_settings
+from fastvol.rpc.go_message import go_text
 from fastvol.rpc.service import Handler
 from fastvol.rpc.status import wrap
 from fastvol.rpc.volumes import readable_volume
@@ -81,7 +81,7 @@ class FetchNeedleHandlers:
         check = None if self._trusts_callers else checked_host
         bucket = Bucket(location.bucket, settings, check_host=check)
         asked = request.download_concurrency or min(conf.download_concurrency, _OFFSET_MAX)
-        reading = f"read from remote {_go_text(location)}: "
+        reading = f"read from remote {go_text(location)}: "
         size, offset = request.size, request.offset
         if not (0 < size <= SIZE_MAX and 0 <= offset <= _OFFSET_MAX - size):
             raise wrap(reading, StorageError(f"invalid range: offset {offset} size {size}"))
@@ -159,12 +159,3 @@ async def _check_endpoint(conf: remote_pb2.RemoteConf) -> None:
 
 def _bracketed(address: str) -> str:
     return f"[{address}]" if ipaddress.ip_address(address).version == 6 else address
-
-
-def _go_text(location: remote_pb2.RemoteStorageLocation) -> str:
-    """A location as Go prints a message."""
-    parts = [
-        f"{field.name}:{quote(value) if isinstance(value, str) else value}"
-        for field, value in location.ListFields()
-    ]
-    return "  ".join(parts)
