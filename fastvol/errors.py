@@ -174,6 +174,11 @@ def metric_label(error: BaseException) -> str:
     return error_form(error).metric_label
 
 
+def go_reason_of(error: OSError) -> str:
+    """What the operating system says, as Go spells it: without a path, in lower case."""
+    return (error.strerror or str(error)).lower()
+
+
 def reason_of(error: BaseException) -> str:
     """The text of an error for people: that of the operating system without Python's errno.
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from fastvol.errors import ConfigError
+from fastvol.errors import ConfigError, go_reason_of
 from fastvol.formats.disk_type import normalize
 from fastvol.formats.go_numbers import atoi
 from fastvol.store.free_space import MinFreeSpace
@@ -91,7 +91,7 @@ def _directories(items: Sequence[str]) -> list[Path]:
         try:
             status = path.stat() if item else None
         except OSError as error:
-            reason = f"stat {shown}: {(error.strerror or '').lower()}"
+            reason = f"stat {shown}: {go_reason_of(error)}"
             raise ConfigError(f"Check Data Folder(-dir) Writable {shown} : {reason}") from error
         reason = _unusable(status)
         if reason:

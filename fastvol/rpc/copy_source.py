@@ -14,7 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from fastvol.errors import InvalidRequestError, StorageError, reason_of
+from fastvol.errors import InvalidRequestError, StorageError, go_reason_of
 from fastvol.formats.file_names import base_name
 from fastvol.formats.go_numbers import quote
 from fastvol.formats.protobuf_wire import bytes_head, number_field
@@ -86,7 +86,7 @@ class CopySourceHandlers:
                 return None
             raise StorageError(f"open {path}: no such file or directory") from error
         except OSError as error:
-            raise StorageError(f"open {path}: {_lower_reason(error)}") from error
+            raise StorageError(f"open {path}: {go_reason_of(error)}") from error
         try:
             self._check_opened(request, path, fd)
         except BaseException:
@@ -151,7 +151,7 @@ def _file_messages(fd: int, stop: int, modified_ns: int) -> Iterator[bytes]:
         try:
             chunk = os.pread(fd, min(TAIL_CHUNK_BYTES, stop - at), at)
         except OSError as error:
-            raise StorageError(_lower_reason(error)) from error
+            raise StorageError(go_reason_of(error)) from error
         if not chunk:
             break
         yield b"".join((bytes_head(1, len(chunk)), chunk, tail))
@@ -159,7 +159,3 @@ def _file_messages(fd: int, stop: int, modified_ns: int) -> Iterator[bytes]:
         at += len(chunk)
     if at == 0:
         yield tail
-
-
-def _lower_reason(error: OSError) -> str:
-    return (error.strerror or reason_of(error)).lower()

@@ -14,7 +14,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fastvol.errors import ClientGoneError, FastvolError, InvalidRequestError, reason_of
+from fastvol.errors import (
+    ClientGoneError,
+    FastvolError,
+    InvalidRequestError,
+    go_reason_of,
+    reason_of,
+)
 from fastvol.formats import disk_type as disk_types
 from fastvol.formats import file_names
 from fastvol.formats.durable_file import sync_directory
@@ -135,7 +141,7 @@ class _Received:
             self._fd = os.open(path, flags, _FILE_MODE)
         except OSError as error:
             raise InvalidRequestError(
-                f"failed to create file: open {path}: {(error.strerror or '').lower()}"
+                f"failed to create file: open {path}: {go_reason_of(error)}"
             ) from error
         self._path = path
 

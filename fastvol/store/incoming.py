@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from fastvol._cffi.volume import reserve
-from fastvol.errors import StorageError, reason_of
+from fastvol.errors import StorageError, go_reason_of, reason_of
 from fastvol.formats import file_names
 from fastvol.formats.durable_file import FILE_MODE, replace_file, sync_directory
 from fastvol.store.discovery import is_awaiting_its_place, is_erasure_coded
@@ -101,7 +101,7 @@ class IncomingVolume:
         try:
             fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
         except OSError as error:
-            raise StorageError(f"open file {path}: {(error.strerror or '').lower()}") from error
+            raise StorageError(f"open file {path}: {go_reason_of(error)}") from error
         if reserve_bytes > 0:
             reserve(fd, reserve_bytes)
         self._received[extension] = 0
