@@ -202,15 +202,21 @@ class Volume(NeedleAccess):
 
     def _open_anew(self, old: NativeVolume, files: VolumeFiles) -> None:
         """Goes over to files that hold what ``old`` holds; its writers are waiting."""
-        opened = open_volume(
+        opened = self._opened(files, for_writing=not self._must_reopen, like=old)
+        self._replace(old, opened)
+
+    def _opened(
+        self, files: VolumeFiles, *, for_writing: bool = False, like: NativeVolume | None = None
+    ) -> OpenedVolume:
+        """Its files as they are now; ``like`` has the same records, perhaps in another order."""
+        return open_volume(
             files,
             default_offset_width=self.offset_width,
             index=self._index,
-            for_writing=not self._must_reopen,
-            append_times_above=old.stat().last_append_ns,
+            for_writing=for_writing,
+            append_times_above=0 if like is None else like.stat().last_append_ns,
             tier=self._tier,
         )
-        self._replace(old, opened)
 
     def _replace(self, old: NativeVolume, opened: OpenedVolume) -> None:
         """Puts files that were opened anew in the place of ``old``, whose writers are waiting."""
@@ -225,13 +231,7 @@ class Volume(NeedleAccess):
         files = dataclasses.replace(
             self._files, index_directory=self._files.configured_index_directory
         )
-        opened = open_volume(
-            files,
-            default_offset_width=self.offset_width,
-            index=self._index,
-            for_writing=True,
-            tier=self._tier,
-        )
+        opened = self._opened(files, for_writing=True)
         if opened.unavailable is None and not opened.no_write_or_delete:
             return opened
         opened.native.close_map(durable=False)
@@ -243,12 +243,15 @@ class Volume(NeedleAccess):
         info = dataclasses.replace(
             self.info, read_only=read_only, read_only_can_delete=can_delete, problem=""
         )
+        self._save_info(info, f"persist {doing}")
+
+    def _save_info(self, info: volume_info.VolumeInfo, doing: str) -> None:
         if self.ttl.seconds:
             info.expire_at_sec = volume_info.expiry_of(self.ttl)
         try:
             volume_info.save(self._files.data(".vif"), info)
         except OSError as error:
-            raise StorageError(f"volume {self.id} persist {doing}: {error}") from error
+            raise StorageError(f"volume {self.id} {doing}: {reason_of(error)}") from error
         self.info = info
 
     # --- its index ----------------------------------------------------------------------------
@@ -266,13 +269,11 @@ class Volume(NeedleAccess):
             files = self._files
             if files.index_directory == files.configured_index_directory:
                 return False
-            if self.compacting:
-                raise StorageError(f"volume {self.id} is compacting")
-            self._compaction.drop()
-            old = self.native
-            with self._writers_waiting(old):
-                self.sync()
-                self._move_index(old)
+            with self._compaction.kept_out():
+                old = self.native
+                with self._writers_waiting(old):
+                    self.sync()
+                    self._move_index(old)
             return True
 
     def _move_index(self, old: NativeVolume) -> None:
@@ -409,12 +410,12 @@ class Volume(NeedleAccess):
         """
         with self._admin_lock:
             old, before = self.native, self.info
-            self._save_info((*before.files, file))
+            self._save_remote_files((*before.files, file))
             try:
                 self._tier = tier
                 self._open_as_told(old)
             except StorageError as error:
-                self._save_info(tuple(before.files))
+                self._save_remote_files(tuple(before.files))
                 raise StorageError(
                     f"volume {self.id} failed to load remote file: {error}"
                 ) from error
@@ -427,7 +428,7 @@ class Volume(NeedleAccess):
         """
         with self._admin_lock:
             old = self.native
-            self._save_info(tuple(self.info.files[1:]))
+            self._save_remote_files(tuple(self.info.files[1:]))
             try:
                 self._open_as_told(old)
             except StorageError as error:
@@ -439,30 +440,16 @@ class Volume(NeedleAccess):
             if remote is not None:
                 remote.close()
 
-    def _save_info(self, files: tuple[RemoteFile, ...]) -> None:
+    def _save_remote_files(self, files: tuple[RemoteFile, ...]) -> None:
         info = dataclasses.replace(self.info, files=files)
-        if self.ttl.seconds:
-            info.expire_at_sec = volume_info.expiry_of(self.ttl)
-        try:
-            volume_info.save(self._files.data(".vif"), info)
-        except OSError as error:
-            raise StorageError(
-                f"volume {self.id} failed to save remote file info: {reason_of(error)}"
-            ) from error
-        self.info = info
+        self._save_info(info, "failed to save remote file info")
 
     def _open_as_told(self, old: NativeVolume) -> None:
         """Puts what the ``.vif`` says now in the place of ``old``; else no change is taken any more."""
         with self._writers_waiting(old):
             old.retire_map()
             try:
-                opened = open_volume(
-                    self._files,
-                    default_offset_width=self.offset_width,
-                    index=self._index,
-                    append_times_above=old.stat().last_append_ns,
-                    tier=self._tier,
-                )
+                opened = self._opened(self._files, like=old)
             except StorageError as error:
                 self.forbid_changes(str(error))
                 raise
